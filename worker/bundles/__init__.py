@@ -1,0 +1,1 @@
+"""Readers that turn a directory or an archive into a bundle."""

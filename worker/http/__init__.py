@@ -1,0 +1,1 @@
+"""The worker's HTTP face: probes, metrics and status; nothing here changes state."""

@@ -1,0 +1,1 @@
+"""Everything that speaks to Postgres: connections, the lock and the fence, and the queries of both halves."""
