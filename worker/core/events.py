@@ -1,0 +1,339 @@
+"""What happens, as values: one event feeds the log, the metrics and the status snapshot alike.
+
+An event's log name is its class's name in snake case with a dot behind the first word, its fields are its
+dataclass fields, and its level is part of the class. Nothing in an event is a secret or a migration's text.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+from worker.core.failure import Failure
+
+
+class Level(Enum):
+    """Severity; an operator can alert on `ERROR`."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Outcome(Enum):
+    """How a migration, a job or an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REFUSED = "refused"
+    IN_DOUBT = "in_doubt"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+    level: ClassVar[Level] = Level.INFO
+
+    @classmethod
+    def name(cls) -> str:
+        """The stable event name, for example `migration.finished` for `MigrationFinished`."""
+        words = re.findall(r"[A-Z][a-z]+", cls.__name__)
+        return words[0].lower() + "." + "_".join(word.lower() for word in words[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted(Event):
+    """The worker read its settings and began."""
+
+    version: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDraining(Event):
+    """A signal asked the worker to stop; nothing new is started."""
+
+    signal: str
+    drain_timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStopped(Event):
+    """The worker is done; the lock is free and no backend is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUnreachable(Event):
+    """The database could not be reached; tried again after `delay_seconds`."""
+
+    level: ClassVar[Level] = Level.WARNING
+    message: str
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ControlUpgraded(Event):
+    """The control schema was created or brought up to this program's version."""
+
+    schema: str
+    applied: int
+
+
+@dataclass(frozen=True, slots=True)
+class BundleOffered(Event):
+    """A worker or `up` offered its directory; `decision` says what came of it."""
+
+    label: str
+    digest: str
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class BundleKept(Event):
+    """An offered bundle was not made wanted, since it does not extend the wanted one."""
+
+    level: ClassVar[Level] = Level.WARNING
+    offered: str
+    wanted: str
+    relation: str
+
+
+@dataclass(frozen=True, slots=True)
+class BundlePublished(Event):
+    """A bundle became wanted."""
+
+    label: str
+    digest: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockWaiting(Event):
+    """Somebody else holds the lock: who, from where, since when."""
+
+    holder_role: str
+    holder_application: str
+    holder_address: str
+    holder_pid: int
+    holder_since: str
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LockAcquired(Event):
+    """The lock is held and the fence is raised."""
+
+    epoch: int
+    waited_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LockTimedOut(Event):
+    """The advisory lock was not free in time."""
+
+    level: ClassVar[Level] = Level.ERROR
+    waited_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LockReleased(Event):
+    """The lock was given back."""
+
+    level: ClassVar[Level] = Level.DEBUG
+    held_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FenceRejected(Event):
+    """A write with a stale epoch was refused: another worker has taken over."""
+
+    level: ClassVar[Level] = Level.WARNING
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerAdopted(Event):
+    """Versions that golang-migrate recorded were taken over as assumed; it may have skipped some of them."""
+
+    level: ClassVar[Level] = Level.WARNING
+    versions: int
+    highest: int
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationStarted(Event):
+    """A migration begins."""
+
+    version: int
+    migration: str
+    direction: str
+    mode: str
+    segments: int
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationRetried(Event):
+    """An attempt was rolled back and will be repeated; `cause` is a SQLSTATE."""
+
+    level: ClassVar[Level] = Level.WARNING
+    version: int
+    cause: str
+    attempt: int
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFinished(Event):
+    """A segment of a journalled migration is done; `index` counts from 1."""
+
+    version: int
+    index: int
+    segments: int
+    duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRecovered(Event):
+    """A segment that was cut was looked at in the catalogue; `step` says what was done."""
+
+    level: ClassVar[Level] = Level.WARNING
+    version: int
+    index: int
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationFinished(Event):
+    """The canonical line of a migration."""
+
+    version: int
+    migration: str
+    direction: str
+    mode: str
+    outcome: Outcome
+    duration_seconds: float
+    retries: int
+    lock_wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationFailed(Event):
+    """A migration failed, and where."""
+
+    level: ClassVar[Level] = Level.ERROR
+    version: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted(Event):
+    """A target is being brought to a bundle."""
+
+    pending: int
+    first: int | None
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFinished(Event):
+    """The canonical line of a job that ended well or was interrupted."""
+
+    outcome: Outcome
+    applied: int
+    duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed(Event):
+    """A job failed, was refused or is in doubt; it waits for a retry or for another bundle."""
+
+    level: ClassVar[Level] = Level.ERROR
+    outcome: Outcome
+    reason: str
+    message: str
+    hint: str
+    applied: int
+    duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessSet(Event):
+    """The readiness row was written; `publish_to_ready_seconds` is None where nothing was published for it."""
+
+    bundle: str
+    version: int | None
+    lowest_pending: int | None
+    publish_to_ready_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPaused(Event):
+    """The target is paused or pinned: pending work is left alone."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerConnected(Event):
+    """LISTEN is in place."""
+
+    level: ClassVar[Level] = Level.DEBUG
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerLost(Event):
+    """The listening connection was lost; the poll goes on, and it reconnects after `delay_seconds`."""
+
+    level: ClassVar[Level] = Level.WARNING
+    cause: str
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerWoken(Event):
+    """Something asked to look again: start, notify, poll, retry or reconnect."""
+
+    level: ClassVar[Level] = Level.DEBUG
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateWaiting(Event):
+    """The requirement is not met yet, and why."""
+
+    requirement: str
+    why: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateOpened(Event):
+    """The requirement is met."""
+
+    requirement: str
+    waited_seconds: float
+
+
+Context = Mapping[str, str | int]
+Sink = Callable[[Event, Context], None]
+
+
+class Emitter:
+    """Hands every event, with the context bound so far, to each sink; a sink must not raise or block."""
+
+    def __init__(self, sinks: tuple[Sink, ...], context: Context | None = None) -> None:
+        self._sinks = sinks
+        self._context = dict(context or {})
+
+    def bind(self, **context: str | int) -> "Emitter":
+        """An emitter whose events carry this context besides (target, bundle, job, epoch)."""
+        return Emitter(self._sinks, {**self._context, **context})
+
+    def __call__(self, event: Event) -> None:
+        """Emit one event."""
+        for sink in self._sinks:
+            sink(event, self._context)
