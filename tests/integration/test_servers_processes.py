@@ -42,7 +42,7 @@ def test_lines_events_and_the_exit_code_arrive(tmp_path: Path) -> None:
 def test_a_line_that_never_comes_fails_with_all_that_was_written(tmp_path: Path) -> None:
     process = start('print("the only line")', tmp_path)
     try:
-        with pytest.raises(AssertionError, match="it ended without that line\n.*\n.*\nthe only line"):
+        with pytest.raises(AssertionError, match=r"it ended without that line\n.*\n.*\nthe only line"):
             process.wait_for_line(lambda line: line == "another")
     finally:
         process.close()
