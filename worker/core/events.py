@@ -41,8 +41,8 @@ class Event:
     @classmethod
     def name(cls) -> str:
         """The stable event name, for example `migration.finished` for `MigrationFinished`."""
-        words = re.findall(r"[A-Z][a-z]+", cls.__name__)
-        return words[0].lower() + "." + "_".join(word.lower() for word in words[1:])
+        subject, *rest = [match[0].lower() for match in re.finditer(r"[A-Z][a-z]+", cls.__name__)]
+        return f"{subject}.{'_'.join(rest)}"
 
 
 @dataclass(frozen=True, slots=True)

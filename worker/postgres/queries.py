@@ -1,0 +1,32 @@
+"""Named queries, kept in .sql files beside this module, for one control schema's name.
+
+A query begins with `-- name: …`; the comment lines behind it describe it. As in psql, :"schema" stands for the
+control schema's name as an identifier and :'schema' as a string.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+
+from worker.core.target import quote_identifier
+
+_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+def with_schema(sql: str, schema: str) -> str:
+    """Put the control schema's name in for :"schema" and :'schema'."""
+    return sql.replace(':"schema"', quote_identifier(schema)).replace(":'schema'", quote_literal(schema))
+
+
+def quote_literal(text: str) -> str:
+    """Quote a string for SQL, whatever standard_conforming_strings says."""
+    quoted = text.replace("'", "''")
+    return " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in text else f"'{quoted}'"
+
+
+@cache
+def queries(file: str, schema: str) -> dict[str, str]:
+    """The queries of `file` (for example "target"), by name."""
+    text = Path(__file__).with_name(f"{file}.sql").read_text(encoding="utf-8")
+    _, *parts = _NAME.split(with_schema(text, schema))
+    return dict(zip(parts[::2], parts[1::2], strict=True))

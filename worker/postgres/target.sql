@@ -1,0 +1,150 @@
+-- name: survey
+-- What this session is connected to, and what is there: one row, never fails. $1 and $2 are the version
+-- table's schema (null: the session's current one) and name, as text.
+SELECT
+    pg_backend_pid() AS pid,
+    pg_is_in_recovery() AS standby,
+    current_setting('server_version_num')::int AS server_version,
+    current_database()::text AS database,
+    session_user::text AS login,
+    current_user::text AS role,
+    coalesce($1, current_schema()::text) AS schema,
+    (SELECT c.system_identifier FROM pg_control_system() AS c) AS system_identifier,
+    (SELECT d.oid::bigint FROM pg_database AS d WHERE d.datname = current_database()) AS database_oid,
+    to_regclass(format('%I.%I', coalesce($1, current_schema()::text), $2::text)) IS NOT NULL AS has_table,
+    to_regclass(format('%I.%I', :'schema', 'target_version')) IS NOT NULL AS has_control;
+
+-- name: control_versions
+-- The highest control migration applied, of each half.
+SELECT
+    (SELECT max(version) FROM :"schema".target_version) AS target,
+    (SELECT max(version) FROM :"schema".home_version) AS home;
+
+-- name: observe
+-- Everything that planning needs of the target half, in one row. $1: target.
+SELECT
+    l.versions, l.names, l.checksums,
+    j.version AS j_version, j.direction AS j_direction, j.done AS j_done, j.cut AS j_cut, j.cut_pid AS j_cut_pid,
+    r.target IS NOT NULL AS has_readiness,
+    r.bundle, r.versions AS r_versions, r.lowest_pending, r.deferred, r.bundles, r.serves, r.version_table,
+    r.system_identifier, r.database_oid, r.epoch AS r_epoch,
+    f.epoch, f.pinned
+FROM (
+    SELECT
+        coalesce(array_agg(version ORDER BY version), '{}') AS versions,
+        coalesce(array_agg(name ORDER BY version), '{}') AS names,
+        coalesce(array_agg(checksum ORDER BY version), '{}') AS checksums
+    FROM :"schema".ledger WHERE target = $1
+) AS l
+LEFT JOIN LATERAL (
+    SELECT
+        version, direction,
+        coalesce(array_agg(digest ORDER BY segment) FILTER (WHERE state = 'done'), '{}') AS done,
+        min(digest) FILTER (WHERE state = 'intent') AS cut,
+        min(backend_pid) FILTER (WHERE state = 'intent') AS cut_pid
+    FROM :"schema".journal WHERE target = $1 GROUP BY version, direction ORDER BY max(at) DESC LIMIT 1
+) AS j ON true
+LEFT JOIN :"schema".readiness AS r ON r.target = $1
+LEFT JOIN :"schema".fence AS f ON f.target = $1;
+
+-- name: readiness
+-- The readiness row alone, with this server's identity: all that a gate may read. $1: target, null for the only one.
+SELECT
+    r.target, r.bundle, r.versions AS r_versions, r.lowest_pending, r.deferred, r.bundles, r.serves, r.version_table,
+    r.system_identifier, r.database_oid, r.epoch AS r_epoch,
+    (SELECT c.system_identifier FROM pg_control_system() AS c) AS here_system,
+    (SELECT d.oid::bigint FROM pg_database AS d WHERE d.datname = current_database()) AS here_database
+FROM :"schema".readiness AS r
+WHERE $1::text IS NULL OR r.target = $1;
+
+-- name: raise_fence
+-- Take over the target: whatever was begun with an older epoch cannot commit any more. $1: target, $2: worker.
+INSERT INTO :"schema".fence AS f (target, epoch, worker, backend_pid)
+VALUES ($1, 1, $2, pg_backend_pid())
+ON CONFLICT (target) DO UPDATE
+SET epoch = f.epoch + 1, worker = excluded.worker, backend_pid = excluded.backend_pid, raised_at = clock_timestamp()
+RETURNING epoch;
+
+-- name: lock_holder
+-- Who holds one of these advisory keys in this database. $1: keys as bigint[].
+SELECT
+    a.usename::text AS role, coalesce(a.application_name, '') AS application,
+    coalesce(host(a.client_addr), 'local') AS address, l.pid, a.backend_start AS since
+FROM pg_locks AS l
+JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+    AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+    AND ((l.classid::bigint << 32) | l.objid::bigint) = ANY ($1::bigint[])
+    AND l.pid <> pg_backend_pid()
+ORDER BY l.pid
+LIMIT 1;
+
+-- name: rivals
+-- Other tables of golang-migrate's shape whose name says so, and that no ledger knows.
+SELECT n.nspname::text AS schema, c.relname::text AS table
+FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p')
+    AND c.relname LIKE '%migrations%'
+    AND n.nspname <> :'schema'
+    AND has_table_privilege(c.oid, 'SELECT')
+    AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'version'
+                AND a.atttypid = 'int8'::regtype AND NOT a.attisdropped)
+    AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'dirty'
+                AND a.atttypid = 'bool'::regtype AND NOT a.attisdropped)
+ORDER BY 1, 2;
+
+-- name: write_readiness
+-- State what the target is ready for. $1: target … $13: worker.
+INSERT INTO :"schema".readiness (
+    target, bundle, versions, lowest_pending, deferred, bundles, serves, version_table,
+    system_identifier, database_oid, epoch, worker)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+ON CONFLICT (target) DO UPDATE SET
+    bundle = excluded.bundle, versions = excluded.versions, lowest_pending = excluded.lowest_pending,
+    deferred = excluded.deferred, bundles = excluded.bundles, serves = excluded.serves,
+    version_table = excluded.version_table, system_identifier = excluded.system_identifier,
+    database_oid = excluded.database_oid, epoch = excluded.epoch, worker = excluded.worker,
+    set_at = clock_timestamp();
+
+-- name: adopt
+-- Take over versions that the version table implies. $1: target, $2: bundle, $3: worker, $4: epoch,
+-- $5, $6, $7: versions, names, checksums, $8: origin, $9: action.
+WITH taken AS (
+    INSERT INTO :"schema".ledger (target, version, name, checksum, bundle, origin, mode, worker, epoch)
+    SELECT $1, u.version, u.name, u.checksum, $2, $8, 'assumed', $3, $4
+    FROM unnest($5::bigint[], $6::text[], $7::text[]) AS u (version, name, checksum)
+    RETURNING target, version, name, checksum, bundle, mode, worker, epoch
+)
+INSERT INTO :"schema".history (target, version, name, action, checksum, bundle, mode, worker, epoch)
+SELECT target, version, name, $9, checksum, bundle, mode, worker, epoch FROM taken;
+
+-- name: forget_above
+-- Take versions above $2 out of the ledger, by force. $1: target, $3: worker, $4: epoch.
+WITH gone AS (
+    DELETE FROM :"schema".ledger WHERE target = $1 AND version > $2
+    RETURNING target, version, name, checksum, bundle
+)
+INSERT INTO :"schema".history (target, version, name, action, checksum, bundle, mode, worker, epoch)
+SELECT target, version, name, 'force', checksum, bundle, 'forced', $3, $4 FROM gone;
+
+-- name: clear_journal
+-- Forget what was under way. $1: target.
+DELETE FROM :"schema".journal WHERE target = $1;
+
+-- name: pin
+-- Pin or unpin the target. $1: target, $2: what pinned it, or null.
+UPDATE :"schema".fence SET pinned = $2 WHERE target = $1;
+
+-- name: history
+-- What was done to a target, newest first. $1: target, $2: limit.
+SELECT version, name, action, bundle, mode, at, role, worker, duration_ms, epoch
+FROM :"schema".history WHERE target = $1 ORDER BY id DESC LIMIT $2;
+
+-- name: missing_readers
+-- Which of these roles lack what the gate needs. $1: role names.
+SELECT u.role
+FROM unnest($1::text[]) AS u (role)
+JOIN pg_roles AS r ON r.rolname = u.role
+WHERE NOT (has_schema_privilege(r.oid, :'schema', 'USAGE')
+    AND has_table_privilege(r.oid, format('%I.readiness', :'schema'), 'SELECT'));
