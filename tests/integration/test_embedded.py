@@ -121,7 +121,7 @@ async def test_a_temporary_directory_with_too_long_a_path_is_named(kept: Path, m
 
 
 async def test_a_directory_that_cannot_be_made_is_named() -> None:
-    with tempfile.NamedTemporaryFile() as file, pytest.raises(NoDatabaseError, match="cannot be set up: .*directory"):
+    with tempfile.NamedTemporaryFile() as file, pytest.raises(NoDatabaseError, match=r"cannot be set up: .*directory"):
         async with embedded.start(Path(file.name) / "data"):
             pass
     assert not leftovers()

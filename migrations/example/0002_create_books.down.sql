@@ -1,0 +1,3 @@
+DROP TABLE book_authors;
+DROP TABLE books;
+DROP TABLE authors;

@@ -1,0 +1,5 @@
+BEGIN;
+DROP TABLE order_lines;
+DROP TABLE orders;
+DROP TYPE order_status;
+COMMIT;

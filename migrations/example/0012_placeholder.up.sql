@@ -1,0 +1,1 @@
+-- This number was taken by a change that was withdrawn before it shipped. The file keeps the numbers without a gap.
