@@ -1,0 +1,60 @@
+# Needs make and one Python from 3.11 to 3.14 with its venv module; everything else is installed into .venv.
+
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$name -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$name && break; \
+	done)
+VENV ?= .venv
+POSTGRES ?=
+UPGRADE ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest $(if $(POSTGRES),--postgres $(POSTGRES))
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo check test short verify lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  POSTGRES=15,18 or all chooses the server versions; PYTHON=… the interpreter"
+
+venv: $(READY) ## install the locked environment into .venv
+
+$(READY): requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python from 3.11 to 3.14 with venv found (on Debian: python3-venv); set PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	$(PIP) install --quiet --no-deps --no-index --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## see it work on a private PostgreSQL, in half a minute
+	@TIDEGATE=$(BIN)/tidegate sh deploy/demo.sh
+
+check: $(READY) ## style, types, layers and the unit tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) tests/unit
+
+test: $(READY) ## unit, integration and deployment tests
+	$(PYTEST) tests/unit tests/integration tests/deploy
+
+short: $(READY) ## acceptance and crash tests, without the slow ones
+	$(PYTEST) -m "not slow" tests/acceptance tests/crash
+
+verify: check ## everything, the slow tests too, on every server version
+	$(PYTEST) --postgres all
+
+# The runtime's versions follow the ones that the tests ran with.
+lock: $(READY) ## write the lock files anew; UPGRADE=--upgrade takes newer versions
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" \
+		| UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) - -o requirements-build.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml requirements-build.lock --extra embedded --group dev -o requirements-dev.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml -c requirements-dev.lock -o requirements.lock
+
+clean: ## remove what was built or cached, the environment included
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+	find worker tests -name __pycache__ -type d -prune -exec rm -rf {} +
