@@ -1,0 +1,213 @@
+"""Logs: every event becomes one line, JSON off a terminal and coloured on one, and no line holds a secret.
+
+structlog is imported with the first line that is written, so that a verb that logs nothing does not pay for it.
+"""
+
+import dataclasses
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager, suppress
+from enum import Enum
+from typing import Any, TextIO
+from urllib.parse import quote
+
+from worker.core.events import Context, Event, Level
+from worker.core.failure import Failure
+
+Secret = str | Callable[[], str]
+"""A text that no line may hold; a callable is asked at every line, for a secret that can change."""
+
+MASK = "***"
+
+_SEVERITY = {
+    Level.DEBUG: logging.DEBUG,
+    Level.INFO: logging.INFO,
+    Level.WARNING: logging.WARNING,
+    Level.ERROR: logging.ERROR,
+}
+# C0 and C1 controls: a server's message must neither move the cursor nor begin another line of a terminal.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_IN_TRACEBACK = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class LogFormat(Enum):
+    """How lines look; `AUTO` is console on a terminal and JSON elsewhere."""
+
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class StatementText(Enum):
+    """Whether a failed statement's text may be logged (`TIDEGATE_SHOW_SQL`)."""
+
+    HIDE = "hide"
+    SHOW = "show"
+
+
+class Lines:
+    """Writes lines to a stream, JSON or for a console; every line carries the worker's name."""
+
+    def __init__(self, stream: TextIO, log_format: LogFormat, worker: str, secrets: Sequence[Secret]) -> None:
+        self._stream = stream
+        self._console = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and stream.isatty())
+        self._worker = worker
+        self._redact = _Redactor(secrets)
+        self._logger: Any = None
+
+    def write(self, level: Level, name: str, fields: Mapping[str, object]) -> None:
+        """Write one line; a stream that is closed or broken is no reason to stop a migration."""
+        if self._logger is None:
+            self._logger = self._open()
+        with suppress(OSError, ValueError):
+            self._logger.log(_SEVERITY[level], name, **{"worker": self._worker, **fields})
+
+    def _open(self) -> Any:
+        import structlog  # noqa: PLC0415  # costs about 100 ms, which a silent verb must not pay
+
+        return structlog.wrap_logger(
+            structlog.WriteLogger(self._stream),
+            processors=self._processors(),
+            wrapper_class=structlog.make_filtering_bound_logger(0),
+        )
+
+    def _processors(self) -> list[Any]:
+        import structlog  # noqa: PLC0415  # costs about 100 ms, which a silent verb must not pay
+
+        begin = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+        if not self._console:
+            return [*begin, _in_order, self._redact, structlog.processors.JSONRenderer()]
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=_colours(self._stream), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+        )
+        return [*begin, self._redact, _without_controls, renderer]
+
+
+class LogSink:
+    """A sink of events that writes to `lines` what is severe enough; it neither raises nor waits."""
+
+    def __init__(self, lines: Lines, level: Level, statements: StatementText) -> None:
+        self.lines = lines
+        self._threshold = _SEVERITY[level]
+        self._statements = statements
+
+    def __call__(self, event: Event, context: Context) -> None:
+        """Write the event's line, if its level is not below the threshold."""
+        if _SEVERITY[event.level] >= self._threshold:
+            self.lines.write(event.level, event.name(), {**context, **event_fields(event, self._statements)})
+
+
+def log_sink(  # noqa: PLR0913  # six settings of the user's, each named by the caller
+    *,
+    stream: TextIO,
+    log_format: LogFormat,
+    level: Level,
+    worker: str,
+    secrets: Sequence[Secret],
+    statements: StatementText = StatementText.HIDE,
+) -> LogSink:
+    """A sink that writes to `stream` what is at least as severe as `level`, with no secret in it."""
+    return LogSink(Lines(stream, log_format, worker, secrets), level, statements)
+
+
+def event_fields(event: Event, statements: StatementText = StatementText.HIDE) -> dict[str, object]:
+    """The event's fields as plain values; a failure's fields take the place of the field that holds it."""
+    fields: dict[str, object] = {}
+    for field in dataclasses.fields(event):
+        value = getattr(event, field.name)
+        if isinstance(value, Failure):
+            fields.update(_failure_fields(value, statements))
+        else:
+            fields[field.name] = value.value if isinstance(value, Enum) else value
+    return fields
+
+
+def _failure_fields(failure: Failure, statements: StatementText) -> dict[str, object]:
+    fields = dataclasses.asdict(failure)
+    if statements is StatementText.HIDE:
+        del fields["statement"]
+    return fields
+
+
+class _Redactor:
+    """A structlog processor that masks secrets, plain or percent-encoded, in every text of a line.
+
+    A secret that was read once stays masked: a rotated password may still work somewhere.
+    """
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        self._sources = tuple(secrets)
+        self._texts: tuple[str, ...] = ()
+
+    def __call__(self, _logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        self._learn()
+        for key, value in line.items():
+            if isinstance(value, str):
+                line[key] = self._masked(value)
+        return line
+
+    def _learn(self) -> None:
+        known = {form for secret in self._read() if secret for form in (secret, quote(secret, safe=""))}
+        # The longest first: one secret may be part of another.
+        self._texts = tuple(sorted(known.union(self._texts), key=lambda text: (-len(text), text)))
+
+    def _read(self) -> Iterator[str]:
+        for source in self._sources:
+            # A secret's file can be away for a moment while it is rotated.
+            with suppress(OSError):
+                yield source() if callable(source) else source
+
+    def _masked(self, text: str) -> str:
+        for secret in self._texts:
+            text = text.replace(secret, MASK)
+        return text
+
+
+def _in_order(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    first = {key: line.pop(key) for key in ("timestamp", "level", "event")}
+    return {**first, **line}
+
+
+def _without_controls(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in line.items():
+        if isinstance(value, str):
+            pattern = _CONTROL_IN_TRACEBACK if key == "exception" else _CONTROL
+            line[key] = pattern.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
+    return line
+
+
+def _colours(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class _Bridge(logging.Handler):
+    """Writes the records of other libraries, as lines of the name `library.logged`."""
+
+    def __init__(self, lines: Lines) -> None:
+        super().__init__(logging.WARNING)
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record; a record whose arguments do not fit its text is reported as the stdlib does it."""
+        try:
+            fields: dict[str, object] = {"logger": record.name, "message": record.getMessage()}
+        except (TypeError, ValueError):
+            self.handleError(record)
+            return
+        if record.exc_info:
+            fields["exception"] = logging.Formatter().formatException(record.exc_info)
+        self._lines.write(Level.ERROR if record.levelno >= logging.ERROR else Level.WARNING, "library.logged", fields)
+
+
+@contextmanager
+def bridge_stdlib(sink: LogSink) -> Iterator[None]:
+    """Send what uvicorn, asyncio, asyncpg and others log at WARNING and above through `sink`, while it is open."""
+    root = logging.getLogger()
+    bridge = _Bridge(sink.lines)
+    root.addHandler(bridge)
+    try:
+        yield
+    finally:
+        root.removeHandler(bridge)
