@@ -1,0 +1,236 @@
+"""Metrics: their names and types, what events count, and gauges that follow the snapshot."""
+
+from datetime import timedelta
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.fixtures.statuses import ELSEWHERE, NOON, a_row, a_snapshot, a_status
+from worker.core.events import (
+    BundlePublished,
+    DatabaseUnreachable,
+    Event,
+    FenceRejected,
+    JobFailed,
+    JobFinished,
+    ListenerLost,
+    LockAcquired,
+    LockTimedOut,
+    LockWaiting,
+    MigrationFinished,
+    MigrationRetried,
+    Outcome,
+    ReadinessSet,
+    WorkerWoken,
+)
+from worker.core.job import JobState
+from worker.core.snapshot import Running
+from worker.metrics import TARGET_LIMIT, Metrics
+
+TARGET = "public.schema_migrations"
+TYPES = {
+    "tidegate_migrations": "counter",
+    "tidegate_jobs": "counter",
+    "tidegate_publishes": "counter",
+    "tidegate_lock_attempts": "counter",
+    "tidegate_fence_rejections": "counter",
+    "tidegate_wakeups": "counter",
+    "tidegate_listener_reconnects": "counter",
+    "tidegate_retries": "counter",
+    "tidegate_ready": "gauge",
+    "tidegate_migrations_pending": "gauge",
+    "tidegate_fence_epoch": "gauge",
+    "tidegate_last_success_timestamp_seconds": "gauge",
+    "tidegate_jobs_current": "gauge",
+    "tidegate_job_started_timestamp_seconds": "gauge",
+    "tidegate_lock_held": "gauge",
+    "tidegate_lock_held_by_stranger": "gauge",
+    "tidegate_listener_connected": "gauge",
+    "tidegate_migration_progress_ratio": "gauge",
+    "tidegate_build_info": "gauge",
+    "tidegate_migration_duration_seconds": "histogram",
+    "tidegate_lock_wait_seconds": "histogram",
+    "tidegate_publish_to_ready_seconds": "histogram",
+}
+
+
+def finished(outcome: Outcome = Outcome.SUCCEEDED) -> MigrationFinished:
+    return MigrationFinished(3, "add", "up", "transactional", outcome, 0.5, 0, 0.0)
+
+
+def waiting(*, ours: bool) -> LockWaiting:
+    return LockWaiting("app", "psql", "10.0.0.9", 7, "2026-03-04T12:00:00Z", ours=ours)
+
+
+FAILED = JobFailed(Outcome.REFUSED, "dirty", "the version table is dirty", "force it", 0, 1.0)
+RUNNING = Running(version=7, name="index", mode="journalled", segment=3, segments=4, started_at=NOON)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics("0.1.0", lambda: NOON)
+
+
+def families(metrics: Metrics) -> dict[str, Metric]:
+    return {family.name: family for family in text_string_to_metric_families(metrics.text()[0].decode())}
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    found = [
+        sample.value
+        for family in families(metrics).values()
+        for sample in family.samples
+        if sample.name == f"tidegate_{name}" and sample.labels == labels
+    ]
+    return found[0] if found else None
+
+
+def test_all_metrics_have_their_documented_names_and_types(metrics: Metrics) -> None:
+    metrics.observe(a_snapshot(a_status(state=JobState.RUNNING, job_started_at=NOON), running=RUNNING))
+    assert {name: family.type for name, family in families(metrics).items()} == TYPES
+
+
+def test_every_metric_is_described_and_none_has_a_created_series(metrics: Metrics) -> None:
+    metrics.sink(finished(), {})
+    assert all(family.documentation for family in families(metrics).values())
+    assert b"_created" not in metrics.text()[0]
+
+
+def test_the_content_type_is_that_of_the_text_format(metrics: Metrics) -> None:
+    assert metrics.text()[1] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_two_metrics_objects_share_nothing(metrics: Metrics) -> None:
+    metrics.sink(FenceRejected(4), {})
+    assert value(Metrics("0.1.0", lambda: NOON), "fence_rejections_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "labels"),
+    [
+        (finished(), "migrations_total", {"outcome": "succeeded"}),
+        (finished(Outcome.FAILED), "migrations_total", {"outcome": "failed"}),
+        (finished(), "migration_duration_seconds_count", {"mode": "transactional", "outcome": "succeeded"}),
+        (JobFinished(Outcome.INTERRUPTED, 1, 2.0), "jobs_total", {"outcome": "interrupted"}),
+        (FAILED, "jobs_total", {"outcome": "refused"}),
+        (BundlePublished("1.4.0", "ab", "m"), "publishes_total", {}),
+        (LockAcquired(4, 0.1), "lock_attempts_total", {"outcome": "acquired"}),
+        (LockAcquired(4, 0.1), "lock_wait_seconds_count", {}),
+        (LockTimedOut(9.0), "lock_attempts_total", {"outcome": "timed_out"}),
+        (LockTimedOut(9.0), "lock_wait_seconds_count", {}),
+        (FenceRejected(4), "fence_rejections_total", {}),
+        (WorkerWoken("notify"), "wakeups_total", {"source": "notify"}),
+        (ListenerLost("closed", 1.0), "listener_reconnects_total", {"reason": "closed"}),
+        (ListenerLost("connection to 10.0.0.1 lost", 1.0), "listener_reconnects_total", {"reason": "other"}),
+        (MigrationRetried(3, "55P03", 1, 0.1), "retries_total", {"reason": "55P03"}),
+        (DatabaseUnreachable("refused", 1.0), "retries_total", {"reason": "database_unreachable"}),
+        (ReadinessSet("1.4.0", 3, None, 1.5), "publish_to_ready_seconds_count", {}),
+    ],
+    ids=lambda item: item if isinstance(item, str) else None,
+)
+def test_an_event_is_counted_once(metrics: Metrics, event: Event, name: str, labels: dict[str, str]) -> None:
+    before = value(metrics, name, **labels) or 0
+    metrics.sink(event, {"target": TARGET})
+    assert value(metrics, name, **labels) == before + 1
+
+
+def test_readiness_that_follows_no_publish_is_not_timed(metrics: Metrics) -> None:
+    metrics.sink(ReadinessSet("1.4.0", 3, None, None), {})
+    assert value(metrics, "publish_to_ready_seconds_count") == 0
+
+
+def test_outcomes_are_there_as_zeroes_before_the_first_of_them(metrics: Metrics) -> None:
+    for outcome in Outcome:
+        assert value(metrics, "migrations_total", outcome=outcome.value) == 0
+        assert value(metrics, "jobs_total", outcome=outcome.value) == 0
+
+
+def test_a_label_of_free_words_is_bounded(metrics: Metrics) -> None:
+    for number in range(100):
+        metrics.sink(WorkerWoken(f"source_{number}"), {})
+    samples = families(metrics)["tidegate_wakeups"].samples
+    assert len(samples) == 21
+    assert value(metrics, "wakeups_total", source="other") == 80
+
+
+def test_a_histogram_reaches_an_hour(metrics: Metrics) -> None:
+    metrics.sink(LockAcquired(4, 3000.0), {})
+    assert value(metrics, "lock_wait_seconds_bucket", le="1800.0") == 0
+    assert value(metrics, "lock_wait_seconds_bucket", le="3600.0") == 1
+
+
+def test_a_targets_gauges_follow_the_snapshot(metrics: Metrics) -> None:
+    metrics.observe(a_snapshot(a_status(pending=(4, 5), epoch=9)))
+    assert value(metrics, "ready", target=TARGET) == 1
+    assert value(metrics, "migrations_pending", target=TARGET) == 2
+    assert value(metrics, "fence_epoch", target=TARGET) == 9
+    assert value(metrics, "jobs_current", state="succeeded") == 1
+    metrics.observe(a_snapshot(a_status(readiness=a_row(identity=ELSEWHERE), epoch=None)))
+    assert value(metrics, "ready", target=TARGET) == 0
+    assert value(metrics, "fence_epoch", target=TARGET) is None
+
+
+def test_the_series_of_a_target_that_vanished_go(metrics: Metrics) -> None:
+    metrics.observe(a_snapshot(a_status(), a_status(target="b.m")))
+    metrics.sink(JobFinished(Outcome.SUCCEEDED, 1, 2.0), {"target": "b.m"})
+    assert value(metrics, "last_success_timestamp_seconds", target="b.m") == NOON.timestamp()
+    metrics.observe(a_snapshot())
+    assert b"b.m" not in metrics.text()[0]
+    assert value(metrics, "ready", target=TARGET) == 1
+
+
+def test_a_job_that_did_not_succeed_is_no_success(metrics: Metrics) -> None:
+    metrics.observe(a_snapshot())
+    metrics.sink(JobFinished(Outcome.INTERRUPTED, 1, 2.0), {"target": TARGET})
+    metrics.sink(FAILED, {"target": TARGET})
+    assert value(metrics, "last_success_timestamp_seconds", target=TARGET) is None
+
+
+def test_beyond_the_limit_targets_are_counted_by_state_only(metrics: Metrics) -> None:
+    many = tuple(a_status(target=f"t{number}.m") for number in range(TARGET_LIMIT))
+    metrics.observe(a_snapshot(*many))
+    assert value(metrics, "ready", target="t0.m") == 1
+    assert "tidegate_targets" not in families(metrics)
+    metrics.observe(a_snapshot(*many, a_status(state=JobState.FAILED)))
+    assert b"target=" not in metrics.text()[0]
+    assert value(metrics, "targets", state="succeeded") == TARGET_LIMIT
+    assert value(metrics, "targets", state="failed") == 1
+
+
+def test_a_strangers_lock_is_told_until_the_lock_is_ours(metrics: Metrics) -> None:
+    for ended in (LockAcquired(4, 1.0), LockTimedOut(9.0), FAILED, waiting(ours=True)):
+        metrics.sink(waiting(ours=False), {"target": TARGET})
+        assert value(metrics, "lock_held_by_stranger") == 1
+        metrics.sink(ended, {"target": TARGET})
+        assert value(metrics, "lock_held_by_stranger") == 0
+
+
+def test_a_strangers_lock_on_one_target_outlasts_our_lock_on_another(metrics: Metrics) -> None:
+    metrics.sink(waiting(ours=False), {"target": "a.m"})
+    metrics.sink(LockAcquired(4, 1.0), {"target": "b.m"})
+    assert value(metrics, "lock_held_by_stranger") == 1
+
+
+def test_progress_is_the_part_of_the_segments_that_is_finished(metrics: Metrics) -> None:
+    metrics.observe(a_snapshot(running=RUNNING))
+    assert value(metrics, "migration_progress_ratio") == 0.5
+    metrics.observe(a_snapshot())
+    assert value(metrics, "migration_progress_ratio") is None
+
+
+def test_the_oldest_running_job_gives_its_start(metrics: Metrics) -> None:
+    early, late = (
+        a_status(target=f"{number}.m", state=JobState.RUNNING, job_started_at=NOON + timedelta(seconds=number))
+        for number in (1, 2)
+    )
+    settled = a_status(target="0.m", state=JobState.FAILED, job_started_at=NOON)
+    metrics.observe(a_snapshot(late, early, settled))
+    assert value(metrics, "job_started_timestamp_seconds") == NOON.timestamp() + 1
+
+
+def test_the_workers_own_gauges_follow_the_snapshot(metrics: Metrics) -> None:
+    metrics.observe(a_snapshot(holds_lock=True, listening=False))
+    assert value(metrics, "lock_held") == 1
+    assert value(metrics, "listener_connected") == 0
+    assert value(metrics, "build_info", version="0.1.0") == 1
