@@ -1,0 +1,64 @@
+"""Who may ask for what: peers from elsewhere get the probes and the metrics, and no response is kept or framed.
+
+A peer counts as local if its address is a loopback one and no proxy speaks for another. Without an address of the
+peer, the address that the connection came in on decides.
+"""
+
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PUBLIC = frozenset({"/livez", "/startupz", "/readyz", "/metrics"})
+"""The paths that any peer may ask for."""
+
+_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Guard:
+    """Wraps the application: refuses what a peer may not ask for, and adds the security headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        allowed = scope["path"] in PUBLIC or _is_local(scope)
+        await (self._app if allowed else _refuse)(scope, receive, send_guarded)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    body = {"error": "peers from elsewhere may ask for the probes and for /metrics only"}
+    await JSONResponse(body, status_code=403)(scope, receive, send)
+
+
+def _is_local(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    if "forwarded" in headers or "x-forwarded-for" in headers:
+        return False
+    return is_loopback(scope.get("client") or scope.get("server"))
+
+
+def is_loopback(address: tuple[Any, Any] | None) -> bool:
+    """Whether a socket's address is a loopback one; a path or nothing at all is not."""
+    try:
+        host = ip_address(address[0] if address else "")
+    except ValueError:
+        return False
+    # A socket for both families shows an IPv4 peer as ::ffff:a.b.c.d.
+    mapped = host.ipv4_mapped if isinstance(host, IPv6Address) else None
+    return (mapped or host).is_loopback
