@@ -1,0 +1,160 @@
+"""What each kind of setting takes; every parser raises `ValueError` with words that go behind the setting's name."""
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+from worker.core.bundle import OrderPolicy
+from worker.core.dsn import parse_port
+from worker.core.duration import parse_duration
+from worker.core.migration import MAX_VERSION
+from worker.core.readiness import AtLeast, OfBundle
+from worker.core.version_table import MAX_IDENTIFIER_BYTES
+from worker.errors import SettingError
+from worker.settings.values import LogFormat, LogLevel, RequiredDirectory, RequirementSetting
+
+Parser = Callable[[str], Any]
+MAX_SCHEMA_BYTES = 50
+"""The channels are named `<schema>_wake` and `<schema>_ready`, and Postgres cuts identifiers at 63 bytes."""
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]*")
+_HTTP_HOST = re.compile(r"[A-Za-z0-9.:_%-]+")
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://.*", re.DOTALL)
+_MAX_TEXT = 200
+_Choice = TypeVar("_Choice", bound=Enum)
+
+
+class ServiceLinkError(ValueError):
+    """A variable holds what Kubernetes sets for a service of that name."""
+
+
+def text(value: str) -> str:
+    """Take any printable text of up to 200 characters."""
+    if not value.isprintable() or len(value) > _MAX_TEXT:
+        raise ValueError(f"got {value!r:.60}; it takes up to {_MAX_TEXT} printable characters")
+    return value
+
+
+def options(value: str) -> str:
+    """Take libpq's options, for example `-c role=owner`."""
+    if not value.isprintable() or not value.strip().startswith("-"):
+        raise ValueError(f"got {value!r:.60}; it takes server options such as '-c role=owner'")
+    return value.strip()
+
+
+def go_bool(value: str) -> bool:
+    """Take what Go's strconv.ParseBool takes."""
+    if value not in _TRUE | _FALSE:
+        raise ValueError(f"got {value!r:.60}; it takes 1, t, T, TRUE, true or True, or 0, f, F, FALSE, false or False")
+    return value in _TRUE
+
+
+def port(value: str) -> int:
+    """Take a TCP port; a Kubernetes service link is named as such."""
+    if _SERVICE_LINK.fullmatch(value) is not None:
+        raise ServiceLinkError(
+            f"got {value!r:.60}, which is a Kubernetes service link; it takes a port from 1 to 65535"
+        )
+    number = parse_port(value)
+    if number is None:
+        raise ValueError(f"got {value!r:.60}; it takes a port from 1 to 65535")
+    return number
+
+
+def http_host(value: str) -> str:
+    """Take a host name or an address to listen on."""
+    bare = value.removeprefix("[").removesuffix("]")
+    if _HTTP_HOST.fullmatch(bare) is None:
+        raise ValueError(f"got {value!r:.60}; it takes a host name or an address, for example 127.0.0.1 or ::")
+    return bare
+
+
+def schema(value: str) -> str:
+    """Take a plain lower-case identifier short enough for the channel names."""
+    if _SCHEMA.fullmatch(value) is None or len(value) > MAX_SCHEMA_BYTES:
+        raise ValueError(
+            f"got {value!r:.60}; it takes up to {MAX_SCHEMA_BYTES} lower-case letters, digits and _, "
+            "with no digit and no pg_ first"
+        )
+    return value
+
+
+def roles(value: str) -> tuple[str, ...]:
+    """Take role names between commas; each once, in the order given."""
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+    if not all(names) or any(not n.isprintable() or len(n.encode()) > MAX_IDENTIFIER_BYTES for n in names):
+        raise ValueError(f"got {value!r:.60}; it takes role names between commas")
+    return names
+
+
+def directory(value: str) -> str:
+    """Take a path, also as `file://…` with golang-migrate's percent-encoding."""
+    path = unquote(value.removeprefix("file://")) if value.startswith("file://") else value
+    if not path or "\x00" in path or "://" in path:
+        raise ValueError(f"got {value!r:.60}; it takes a directory, also as file://PATH")
+    return path
+
+
+def duration(value: str) -> int:
+    """Take a duration above zero, in milliseconds."""
+    milliseconds = parse_duration(value)
+    if milliseconds == 0:
+        raise ValueError(f"got {value!r:.60}; it takes a duration above 0, for example 250ms, 20s or 5m")
+    return milliseconds
+
+
+def limit(value: str) -> int | None:
+    """Take a duration above zero in milliseconds, or `none` for no limit."""
+    return None if value == "none" else duration(value)
+
+
+def wait_limit(value: str) -> int | None:
+    """Take a duration in milliseconds, `0` to look once, or `none` to wait for ever."""
+    return None if value == "none" else parse_duration(value)
+
+
+def requirement(value: str) -> RequirementSetting:
+    """Take `version:V`, `bundle:L` or `dir:PATH`."""
+    kind, _, rest = value.partition(":")
+    if kind == "version" and rest.isascii() and rest.isdigit() and len(rest) < _MAX_TEXT and int(rest) <= MAX_VERSION:
+        return AtLeast(int(rest))
+    if kind == "bundle" and rest:
+        return OfBundle(text(rest))
+    if kind == "dir" and rest:
+        return RequiredDirectory(directory(rest))
+    raise ValueError(f"got {value!r:.60}; it takes version:V, bundle:LABEL or dir:PATH")
+
+
+def _one_of(kind: type[_Choice]) -> Callable[[str], _Choice]:
+    def parse(value: str) -> _Choice:
+        try:
+            return kind(value)
+        except ValueError:
+            takes = ", ".join(member.value for member in kind)
+            raise ValueError(f"got {value!r:.60}; it takes one of {takes}") from None
+
+    return parse
+
+
+order = _one_of(OrderPolicy)
+log_level = _one_of(LogLevel)
+log_format = _one_of(LogFormat)
+
+
+def parsed(name: str, value: str, parse: Parser, hint: str) -> Any:
+    """Parse a value, with the setting's name before what was wrong.
+
+    Raises:
+        SettingError: the parser refused it.
+    """
+    try:
+        return parse(value)
+    except ServiceLinkError as exc:
+        hint = "set enableServiceLinks: false in the pod, or give the service another name"
+        raise SettingError(f"{name} {exc}", hint=hint) from None
+    except ValueError as exc:
+        raise SettingError(f"{name} {exc}", hint=hint) from None
