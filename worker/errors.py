@@ -5,7 +5,10 @@ one or two lines and exits with `exit_code`. Anything else that escapes is a fau
 """
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from worker.core.failure import Failure
 
 
 class ExitCode(IntEnum):
@@ -65,6 +68,10 @@ class MigrationFailedError(TidegateError):
 
     exit_code = ExitCode.FAILED
     reason = "migration_failed"
+
+    def __init__(self, failure: "Failure") -> None:
+        super().__init__(str(failure), hint=failure.hint or "")
+        self.failure = failure
 
 
 class RefusedError(TidegateError):

@@ -46,8 +46,11 @@ _NEXT: dict[tuple[JobState, JobEvent], JobState] = {
     # A down or a restored dump can leave work again for a bundle that was brought in before.
     (JobState.SUCCEEDED, JobEvent.START): JobState.RUNNING,
     (JobState.SUCCEEDED, JobEvent.SUCCEED): JobState.SUCCEEDED,
+    # golang-migrate can leave the version table dirty behind our back.
+    (JobState.SUCCEEDED, JobEvent.REFUSE): JobState.REFUSED,
     (JobState.FAILED, JobEvent.START): JobState.RUNNING,
     (JobState.FAILED, JobEvent.SUCCEED): JobState.SUCCEEDED,
+    (JobState.FAILED, JobEvent.REFUSE): JobState.REFUSED,
     (JobState.FAILED, JobEvent.RETRY): JobState.PENDING,
     (JobState.REFUSED, JobEvent.START): JobState.RUNNING,
     (JobState.REFUSED, JobEvent.SUCCEED): JobState.SUCCEEDED,
@@ -55,9 +58,11 @@ _NEXT: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.REFUSED, JobEvent.RETRY): JobState.PENDING,
     (JobState.IN_DOUBT, JobEvent.START): JobState.RUNNING,
     (JobState.IN_DOUBT, JobEvent.SUCCEED): JobState.SUCCEEDED,
+    (JobState.IN_DOUBT, JobEvent.REFUSE): JobState.REFUSED,
     (JobState.IN_DOUBT, JobEvent.RETRY): JobState.PENDING,
     (JobState.SUPERSEDED, JobEvent.START): JobState.RUNNING,
     (JobState.SUPERSEDED, JobEvent.SUCCEED): JobState.SUCCEEDED,
+    (JobState.SUPERSEDED, JobEvent.REFUSE): JobState.REFUSED,
     (JobState.SUPERSEDED, JobEvent.RETRY): JobState.PENDING,
     **{(state, JobEvent.SUPERSEDE): JobState.SUPERSEDED for state in JobState if state is not JobState.SUCCEEDED},
 }

@@ -117,6 +117,11 @@ class Pending:
 
     effects: tuple[Effect, ...]
 
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The effects that run a migration."""
+        return tuple(effect for effect in self.effects if isinstance(effect, Run))
+
 
 @dataclass(frozen=True, slots=True)
 class UpToDate:

@@ -32,7 +32,7 @@ RETURNING id;
 -- Make a bundle the wanted one, and tell the workers. $1: bundle id, $2: channel, $3: line.
 WITH head AS (
     UPDATE :"schema".bundle
-    SET wanted_seq = nextval(:'schema' || '.wanted_seq'), wanted_at = clock_timestamp(),
+    SET wanted_seq = nextval(format('%I.wanted_seq', :'schema')::regclass), wanted_at = clock_timestamp(),
         withdrawn_at = NULL, withdrawn_by = NULL
     WHERE id = $1
 )

@@ -2,9 +2,6 @@
 -- What this session is connected to, and what is there: one row, never fails. $1 and $2 are the version
 -- table's schema (null: the session's current one) and name, as text.
 SELECT
-    pg_backend_pid() AS pid,
-    pg_is_in_recovery() AS standby,
-    current_setting('server_version_num')::int AS server_version,
     current_database()::text AS database,
     session_user::text AS login,
     current_user::text AS role,
@@ -21,8 +18,9 @@ SELECT
     (SELECT max(version) FROM :"schema".home_version) AS home;
 
 -- name: observe
--- Everything that planning needs of the target half, in one row. $1: target.
+-- Everything that planning needs of the target half, in one row. $1: target; :version_table is its table.
 SELECT
+    v.version AS v_version, v.dirty AS v_dirty,
     l.versions, l.names, l.checksums,
     j.version AS j_version, j.direction AS j_direction, j.done AS j_done, j.cut AS j_cut, j.cut_pid AS j_cut_pid,
     r.target IS NOT NULL AS has_readiness,
@@ -44,6 +42,7 @@ LEFT JOIN LATERAL (
         min(backend_pid) FILTER (WHERE state = 'intent') AS cut_pid
     FROM :"schema".journal WHERE target = $1 GROUP BY version, direction ORDER BY max(at) DESC LIMIT 1
 ) AS j ON true
+LEFT JOIN LATERAL (SELECT version, dirty FROM :version_table ORDER BY version DESC LIMIT 1) AS v ON true
 LEFT JOIN :"schema".readiness AS r ON r.target = $1
 LEFT JOIN :"schema".fence AS f ON f.target = $1;
 
@@ -94,8 +93,12 @@ WHERE c.relkind IN ('r', 'p')
                 AND a.atttypid = 'bool'::regtype AND NOT a.attisdropped)
 ORDER BY 1, 2;
 
+-- name: known_targets
+-- Every target that has a ledger here.
+SELECT DISTINCT target FROM :"schema".ledger;
+
 -- name: write_readiness
--- State what the target is ready for. $1: target … $13: worker.
+-- State what the target is ready for. $1: target to $12: worker, $13: when the bundle became wanted.
 INSERT INTO :"schema".readiness (
     target, bundle, versions, lowest_pending, deferred, bundles, serves, version_table,
     system_identifier, database_oid, epoch, worker)
@@ -105,7 +108,8 @@ ON CONFLICT (target) DO UPDATE SET
     deferred = excluded.deferred, bundles = excluded.bundles, serves = excluded.serves,
     version_table = excluded.version_table, system_identifier = excluded.system_identifier,
     database_oid = excluded.database_oid, epoch = excluded.epoch, worker = excluded.worker,
-    set_at = clock_timestamp();
+    set_at = clock_timestamp()
+RETURNING extract(epoch FROM clock_timestamp() - $13::timestamptz)::float8 AS seconds;
 
 -- name: adopt
 -- Take over versions that the version table implies. $1: target, $2: bundle, $3: worker, $4: epoch,

@@ -1,0 +1,1 @@
+"""Runs one migration on the locked connection, in every mode, and records it in the same transaction."""

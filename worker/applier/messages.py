@@ -1,0 +1,190 @@
+"""The messages that are sent: one string holds a transaction from BEGIN to COMMIT, the fence and the records in it.
+
+A message is built as a head, a body and a tail. The body is sent with its characters in place, so that an error's
+position in the message, less the head's length, is its position in the segment.
+"""
+
+from dataclasses import dataclass
+
+from worker.core.migration import Direction, Migration, Side
+from worker.core.script import Mode, Segment
+from worker.core.target import quote_identifier
+from worker.postgres.lock import Held
+from worker.postgres.queries import quote_literal
+from worker.postgres.target_half import version_row_sql
+
+# Everything that a body can leave behind in the session and that a transaction can undo: it goes before the records,
+# so that they are written by the role, and under the settings, that the session started with.
+_RESET = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
+_DROP_SESSION_OBJECTS = "CLOSE ALL; UNLISTEN *; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES"
+_SAVEPOINT = "tidegate_body"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Of one migration, in milliseconds; 0 means no limit."""
+
+    lock_ms: int
+    statement_ms: int
+
+    @property
+    def local_sql(self) -> str:
+        """SQL that sets both for the rest of the transaction."""
+        return f"SET LOCAL lock_timeout = {self.lock_ms}; SET LOCAL statement_timeout = {self.statement_ms}"
+
+    @property
+    def session_sql(self) -> str:
+        """SQL that sets both for the session."""
+        return f"SET lock_timeout = {self.lock_ms}; SET statement_timeout = {self.statement_ms}"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One side of one migration on a held target, and what to record of it.
+
+    `version_after` is the version table's value once it is done. `also` is SQL that commits together with it.
+    """
+
+    held: Held
+    migration: Migration
+    direction: Direction
+    mode: Mode
+    bundle: str
+    version_after: int | None
+    also: tuple[str, ...] = ()
+
+    @property
+    def side(self) -> Side | None:
+        """The file that is run, None where the migration has none in this direction."""
+        match self.direction:
+            case Direction.UP:
+                return self.migration.up
+            case Direction.DOWN:
+                return self.migration.down
+
+    @property
+    def file(self) -> str:
+        """What messages call the migration: its file, or its version where it has none."""
+        return f"version {self.migration.version}" if self.side is None else self.side.file
+
+    @property
+    def text(self) -> str:
+        """The file's text."""
+        return "" if self.side is None else self.side.sql
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent, in three parts."""
+
+    head: str
+    body: str
+    tail: str
+
+    @property
+    def text(self) -> str:
+        """The whole message; a newline ends a trailing comment of the body, a semicolon its last statement."""
+        return f"{self.head}{self.body}\n;{self.tail}"
+
+
+def final(work: Work, segment: Segment | None, timeouts: Timeouts) -> Message:
+    """The migration's last transaction, or its only one: ledger, history and version table say that it is done."""
+    version_row = version_row_sql(work.held.target, work.version_after, dirty=False)
+    journal = (_forget_journal(work),) if work.mode is Mode.JOURNALLED else ()
+    records = (_ledger(work), *journal, version_row, *work.also)
+    return _fenced(work, segment, timeouts, (*records, "COMMIT", _DROP_SESSION_OBJECTS))
+
+
+def progress(work: Work, segment: Segment, timeouts: Timeouts) -> Message:
+    """A block that others follow; golang-migrate sees the version as dirty meanwhile."""
+    return _fenced(work, segment, timeouts, (*_journalled(work, segment, "done"), "COMMIT"))
+
+
+def intent(work: Work, segment: Segment) -> Message:
+    """Says that a statement that no transaction can hold is about to be sent."""
+    return _fenced(work, None, None, (*_journalled(work, segment, "intent"), "COMMIT"))
+
+
+def result(work: Work, segment: Segment) -> Message:
+    """Says that a lone statement that others follow has ended well."""
+    return _fenced(work, None, None, (*_journalled(work, segment, "done"), "COMMIT"))
+
+
+def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, records: tuple[str, ...]) -> Message:
+    """A transaction of its own: the segment, then the session as it started, the fence, the records.
+
+    If the body ended the transaction that it was given, its savepoint is gone, and releasing it fails.
+    """
+    if segment is None or timeouts is None:
+        return Message("BEGIN;", "", "; ".join((work.held.fence_sql, *records)))
+    head = f"BEGIN {segment.begin}; {timeouts.local_sql}; {_replayed(segment)}SAVEPOINT {_SAVEPOINT};"
+    tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET, work.held.fence_sql, *records)
+    return Message(head, segment.text, "; ".join(tail))
+
+
+def session_start(segment: Segment, timeouts: Timeouts) -> str:
+    """What a lone statement needs to be set before it."""
+    return f"{timeouts.session_sql}; {_replayed(segment)}"
+
+
+def session_end() -> str:
+    """Undo what a lone statement, or those before it, set."""
+    return _RESET
+
+
+def _replayed(segment: Segment) -> str:
+    return "".join(f"{statement.rstrip().rstrip(';')}\n;" for statement in segment.session)
+
+
+def _control(work: Work) -> str:
+    return quote_identifier(work.held.session.control)
+
+
+def _ledger(work: Work) -> str:
+    migration, held = work.migration, work.held
+    checksum = "NULL" if migration.up is None else quote_literal(migration.up.checksum)
+    common = (
+        f"{quote_literal(held.target.name)} AS target, {migration.version}::bigint AS version, "
+        f"{quote_literal(migration.name)} AS name, {checksum} AS checksum, {quote_literal(work.bundle)} AS bundle, "
+        f"{quote_literal(work.mode.value)} AS mode, {quote_literal(held.session.worker)} AS worker, "
+        "extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000 AS duration_ms, "
+        f"{held.epoch}::bigint AS epoch"
+    )
+    columns = "target, version, name, checksum, bundle, mode, worker, duration_ms, epoch"
+    return (
+        f"WITH done AS (SELECT {common}), kept AS ({_kept(work, columns)}) "
+        f"INSERT INTO {_control(work)}.history ({columns}, action) "
+        f"SELECT {columns}, '{work.direction.value}' FROM done"
+    )
+
+
+def _kept(work: Work, columns: str) -> str:
+    ledger = f"{_control(work)}.ledger"
+    match work.direction:
+        case Direction.UP:
+            return f"INSERT INTO {ledger} ({columns}, origin) SELECT {columns}, 'applied' FROM done"
+        case Direction.DOWN:
+            where = f"target = {quote_literal(work.held.target.name)} AND version = {work.migration.version}"
+            return f"DELETE FROM {ledger} WHERE {where}"
+
+
+def _journalled(work: Work, segment: Segment, state: str) -> tuple[str, str]:
+    row = version_row_sql(work.held.target, work.migration.version, dirty=True)
+    return _journal(work, segment, state), row
+
+
+def _journal(work: Work, segment: Segment, state: str) -> str:
+    return (
+        f"INSERT INTO {_control(work)}.journal (target, version, direction, segment, digest, state, epoch) VALUES ("
+        f"{quote_literal(work.held.target.name)}, {work.migration.version}, '{work.direction.value}', "
+        f"{segment.index}, '{segment.digest}', '{state}', {work.held.epoch}) "
+        "ON CONFLICT (target, version, direction, segment) DO UPDATE SET digest = excluded.digest, "
+        "state = excluded.state, epoch = excluded.epoch, backend_pid = pg_backend_pid(), at = clock_timestamp()"
+    )
+
+
+def _forget_journal(work: Work) -> str:
+    return (
+        f"DELETE FROM {_control(work)}.journal WHERE target = {quote_literal(work.held.target.name)} "
+        f"AND version = {work.migration.version}"
+    )

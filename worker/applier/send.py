@@ -1,0 +1,39 @@
+"""Sends one message on the held connection, and leaves no transaction open whatever becomes of it."""
+
+import asyncpg
+
+from worker.postgres.faults import ConnectionLostError, Fault, FencedError, fault_of, settle
+from worker.postgres.lock import Held
+
+
+async def send(held: Held, sql: str) -> None:
+    """Send `sql` as one simple query.
+
+    Raises:
+        asyncpg.PostgresError: The server refused a statement; nothing of an open transaction is left.
+        FencedError: The epoch is stale: another worker has taken over.
+        ConnectionLostError: The connection broke; whether a COMMIT came through must be looked up.
+    """
+    conn = held.session.conn
+    try:
+        await conn.execute(sql)
+    except BaseException as error:
+        # Also when cancelled: the query is, and its transaction stays open and aborted, with its locks.
+        await settle(conn)
+        _raise_if_ours(held, error)
+        raise
+
+
+def _raise_if_ours(held: Held, error: BaseException) -> None:
+    if not isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        return
+    match fault_of(error, held.session.conn):
+        case Fault.CONNECTION_LOST:
+            raise ConnectionLostError(
+                "the connection to the database was lost in the middle of a migration",
+                hint="whether it was committed is looked up in the ledger after the next connect; nothing is lost",
+            ) from error
+        case Fault.FENCED:
+            raise FencedError(f"another worker took {held.target.name} over (our epoch was {held.epoch})") from error
+        case _:
+            return

@@ -1,0 +1,141 @@
+"""The control schema's own migrations: found, planned and applied like any other, under a lock of their own.
+
+Its two halves are two targets of the control schema itself, with version tables `target_version` and
+`home_version` in it. Nothing is created before it has been looked for, so that with the schema in place a role needs
+no CREATE right on the database.
+"""
+
+from dataclasses import replace
+from functools import cache
+from typing import assert_never
+
+from worker.applier.run import Applier, Limits
+from worker.bundles.directory import read_directory
+from worker.bundles.shipped import shipped
+from worker.core.bundle import Bundle, OrderPolicy
+from worker.core.events import ControlUpgraded
+from worker.core.migration import Migration, Side
+from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after, plan
+from worker.core.privileges import missing_grant
+from worker.core.target import Target, quote_identifier
+from worker.errors import MigrationFailedError, RefusedError
+from worker.postgres.lock import Held, Keys, hold, raise_fence
+from worker.postgres.queries import queries, with_schema
+from worker.postgres.session import Session
+from worker.postgres.target_half import TargetHalf
+
+_HALVES = ("target", "home")
+_FIRST_EPOCH = 1
+_UNPRIVILEGED = "42501"
+
+
+async def is_current(session: Session) -> bool:
+    """Tell whether both halves are there and not older than this program's; a newer one is as good."""
+    row = await session.conn.fetchrow(queries("target", session.control)["control_versions"])
+    return row is not None and all(
+        row[half] is not None and row[half] >= control_bundle(half, session.control).latest for half in _HALVES
+    )
+
+
+async def ensure(session: Session, limits: Limits, readers: tuple[str, ...], *, present: bool) -> None:
+    """Create the control schema, or bring it up to this program's version; `present` says that it was seen.
+
+    Raises:
+        RefusedError: The role may not create it, and what it lacks; or a role in `readers` does not exist.
+        TimedOutError: Another worker was at it for longer than the limit.
+    """
+    if present and await is_current(session):
+        return
+    keys = Keys.of_control(session.control)
+    async with hold(session, keys, limits.advisory_timeout) as waited:
+        await _check_readers(session, readers)
+        try:
+            applied = sum([await _upgrade(session, half, limits, keys, waited) for half in _HALVES])
+        except MigrationFailedError as error:
+            raise _refused(session, error) from error
+        await grant_readers(session, readers)
+    if applied:
+        session.emit(ControlUpgraded(session.control, applied))
+
+
+async def grant_readers(session: Session, readers: tuple[str, ...]) -> None:
+    """Give the roles what their gates need: USAGE on the schema and SELECT on readiness."""
+    rows = await session.conn.fetch(queries("target", session.control)["missing_readers"], list(readers))
+    schema = quote_identifier(session.control)
+    for row in rows:
+        role = quote_identifier(row["role"])
+        await session.conn.execute(
+            f"GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON {schema}.readiness, {schema}.status TO {role}"
+        )
+
+
+@cache
+def control_bundle(half: str, control: str) -> Bundle:
+    """The migrations of one half, with the control schema's name put in; checksums are of the files as shipped."""
+    bundle = read_directory(shipped("control", half))
+    return replace(bundle, migrations=tuple(_named(m, control) for m in bundle.migrations))
+
+
+def _named(migration: Migration, control: str) -> Migration:
+    return replace(migration, up=_side(migration.up, control), down=_side(migration.down, control))
+
+
+def _side(side: Side | None, control: str) -> Side | None:
+    return None if side is None else replace(side, sql=with_schema(side.sql, control))
+
+
+async def _upgrade(session: Session, half: str, limits: Limits, keys: Keys, waited: float) -> int:
+    target = Target(session.control, f"{half}_version")
+    bundle = control_bundle(half, session.control)
+    there = await session.conn.fetchval("SELECT to_regclass($1)::text", target.relation) is not None
+    if there:
+        held = await raise_fence(session, keys, target, waited)
+        observed = (await TargetHalf(session, target).observe(has_table=True)).observed
+    else:
+        # The very first migration makes the fence and its own row in it; two at once cannot both create the tables.
+        held, observed = Held(session, target, keys, _FIRST_EPOCH), Observed()
+    return await _apply(held, bundle, observed, limits)
+
+
+async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits) -> int:
+    decided = plan(bundle, observed, OrderPolicy.ERROR, Latest())
+    match decided:
+        case UpToDate():
+            return 0
+        case Refused(_, message, hint):
+            raise RefusedError(
+                f"the control schema {held.target.schema}: {message}", hint=hint, reason="control_schema"
+            )
+        case Pending(effects):
+            applier = Applier(held, bundle.label, limits)
+            for effect in effects:
+                observed = after(observed, effect)
+                if isinstance(effect, Run):
+                    await applier.run(effect, observed.highest)
+            return len(effects)
+        case _:
+            assert_never(decided)
+
+
+async def _check_readers(session: Session, readers: tuple[str, ...]) -> None:
+    known = await session.conn.fetch(
+        "SELECT rolname::text AS role FROM pg_catalog.pg_roles WHERE rolname = ANY ($1)", readers
+    )
+    missing = [role for role in readers if role not in {row["role"] for row in known}]
+    if missing:
+        raise RefusedError(
+            f"TIDEGATE_READERS names the role {missing[0]}, which does not exist",
+            hint=f"create it first: CREATE ROLE {quote_identifier(missing[0])}; roles never come from Tidegate",
+            reason="privilege",
+        )
+
+
+def _refused(session: Session, error: MigrationFailedError) -> RefusedError | MigrationFailedError:
+    if error.failure.sqlstate != _UNPRIVILEGED:
+        return error
+    grant = missing_grant(error.failure.message, session.role)
+    return RefusedError(
+        f"role {session.role} may not create the control schema {session.control}: {error.failure.message}",
+        hint=f"run as an owner: {grant}" if grant else "give it CREATE on the database",
+        reason="privilege",
+    )

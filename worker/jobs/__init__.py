@@ -1,0 +1,1 @@
+"""One job, from the look without a lock to the readiness row."""

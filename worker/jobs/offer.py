@@ -1,0 +1,87 @@
+"""Publishes a bundle, after a look at whether it can be applied at all; what is refused changes nothing."""
+
+from worker import control_schema
+from worker.applier.run import read
+from worker.core.bundle import Bundle, Relation
+from worker.core.events import BundleKept, BundleOffered, BundlePublished
+from worker.core.plan import Effect, Pending, Refused, Run, UpToDate, plan
+from worker.core.wanted import (
+    AlreadyWanted,
+    Intent,
+    Kept,
+    KeptBecause,
+    KnownNowWanted,
+    LabelTaken,
+    New,
+    PublishDecision,
+)
+from worker.errors import RefusedError
+from worker.jobs.look import View, order_of
+from worker.jobs.site import LATEST, Site
+from worker.postgres.home_half import HomeHalf
+from worker.postgres.session import Session
+
+
+async def publish(session: Session, site: Site, view: View, bundle: Bundle, intent: Intent) -> PublishDecision:
+    """Publish a bundle on the target's line.
+
+    Raises:
+        RefusedError: It cannot be applied to this target, or its label belongs to other content.
+        BundleError: A file that is pending cannot be run as SQL.
+    """
+    check(bundle, view, site)
+    await control_schema.ensure(session, site.limits, site.readers, present=view.survey.has_control)
+    home = HomeHalf(session, view.line)
+    decision = await home.publish(bundle, intent)
+    _tell(session, view.line, bundle, decision)
+    if isinstance(decision, LabelTaken):
+        raise RefusedError(
+            f"the label {decision.label} was published before with other content (digest {decision.digest[:12]})",
+            hint="content under a label never changes: choose another label",
+            reason="label",
+        )
+    return decision
+
+
+def check(bundle: Bundle, view: View, site: Site) -> tuple[Effect, ...]:
+    """What the bundle would do to the target as it was seen.
+
+    Raises:
+        RefusedError: Nothing may be done with it, and why.
+        BundleError: A file that is pending cannot be run as SQL.
+    """
+    decided = plan(bundle, view.observation.observed, order_of(site, bundle), LATEST)
+    match decided:
+        case Refused():
+            raise refused(decided)
+        case UpToDate():
+            return ()
+        case Pending(effects):
+            check_scripts(effects)
+            return effects
+
+
+def check_scripts(effects: tuple[Effect, ...]) -> None:
+    """Classify every script that is to be run, so that a bad one is found before the first one runs."""
+    for effect in effects:
+        if isinstance(effect, Run):
+            read(effect.migration, effect.direction)
+
+
+def refused(decision: Refused) -> RefusedError:
+    """The error of a plan that refuses."""
+    return RefusedError(decision.message, hint=decision.hint, reason=decision.reason)
+
+
+def _tell(session: Session, line: str, bundle: Bundle, decision: PublishDecision) -> None:
+    match decision:
+        case New() | KnownNowWanted():
+            session.emit(BundlePublished(bundle.label, bundle.digest, line))
+        case AlreadyWanted():
+            session.emit(BundleOffered(bundle.label, bundle.digest, "already wanted"))
+        case Kept(wanted, KeptBecause.OLDER) if wanted is not None:
+            session.emit(BundleOffered(bundle.label, bundle.digest, f"older than {wanted.label}, which stays wanted"))
+        case Kept(wanted, because):
+            session.emit(BundleKept(bundle.label, "nothing" if wanted is None else wanted.label, because.value))
+        case LabelTaken():
+            session.emit(BundleKept(bundle.label, bundle.label, Relation.DIVERGED.value))

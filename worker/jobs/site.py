@@ -1,0 +1,75 @@
+"""What a job is about: where it works, what is asked for, and what came of it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from worker.applier.run import Limits
+from worker.core.bundle import Bundle, OrderPolicy
+from worker.core.plan import Goal, Latest
+from worker.core.readiness import Readiness
+from worker.core.target import Target
+
+LATEST = Latest()
+
+
+class Rivals(Enum):
+    """What another golang-migrate table means beside an empty version table."""
+
+    REFUSE = "refuse"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A target as the settings name it; `schema` None is the session's current one, `line` None the table's name."""
+
+    schema: str | None
+    table: str
+    line: str | None
+    order: OrderPolicy | None
+    readers: tuple[str, ...]
+    rivals: Rivals
+    limits: Limits
+
+
+class Insistence(Enum):
+    """Whether a person asked, now, or a worker does its round and leaves alone what waits for a person."""
+
+    COMMAND = "command"
+    ROUND = "round"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for: a goal, and perhaps a bundle that is offered for it.
+
+    `pin` names the command that pins the target, None lets a pinned one go where a person asked.
+    """
+
+    insistence: Insistence
+    goal: Goal = LATEST
+    offer: Bundle | None = None
+    pin: str | None = None
+
+
+class Result(Enum):
+    """What came of a request."""
+
+    APPLIED = "applied"
+    UP_TO_DATE = "up_to_date"
+    NOTHING_WANTED = "nothing_wanted"
+    LEFT_ALONE = "left_alone"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was done; `applied` are versions in the order in which they were run, `why` says why nothing was."""
+
+    result: Result
+    target: Target
+    bundle: str | None
+    applied: tuple[int, ...] = ()
+    adopted: int = 0
+    version: int | None = None
+    readiness: Readiness | None = None
+    why: str | None = None

@@ -1,0 +1,124 @@
+"""What a server's error means to whoever runs SQL: retry it, look again, or tell a person."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import anyio
+import asyncpg
+
+from worker.core.privileges import missing_grant
+from worker.errors import NoDatabaseError, RefusedError, TidegateError
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+    from asyncpg.connection import Connection
+
+_ROLLBACK_SECONDS = 2.0
+
+
+class Fault(Enum):
+    """Classes of errors that are not the statement's own fault."""
+
+    REPEATABLE = "repeatable"
+    FENCED = "fenced"
+    LOCK_DROPPED = "lock_dropped"
+    TRANSACTION_BROKEN = "transaction_broken"
+    CONNECTION_LOST = "connection_lost"
+    STATEMENT = "statement"
+
+
+_BY_SQLSTATE = {
+    "55P03": Fault.REPEATABLE,  # lock_not_available: the lock timeout
+    "40P01": Fault.REPEATABLE,  # deadlock_detected
+    "40001": Fault.REPEATABLE,  # serialization_failure
+    "TG001": Fault.FENCED,
+    "TG002": Fault.LOCK_DROPPED,
+    "3B001": Fault.TRANSACTION_BROKEN,  # RELEASE SAVEPOINT: no such savepoint
+    "25P01": Fault.TRANSACTION_BROKEN,  # RELEASE SAVEPOINT: not in a transaction block
+}
+
+
+class ConnectionLostError(NoDatabaseError):
+    """The connection broke while it was used: what was sent last may or may not have been committed."""
+
+    reason = "connection_lost"
+
+
+class FencedError(TidegateError):
+    """Another worker has taken the target over; nothing of ours was committed since."""
+
+    reason = "fenced"
+
+
+def fault_of(error: BaseException, conn: "Connection[Record]") -> Fault:
+    """Classify an error that `conn` raised."""
+    if isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)) or conn.is_closed():
+        return Fault.CONNECTION_LOST
+    return _BY_SQLSTATE.get(getattr(error, "sqlstate", None) or "", Fault.STATEMENT)
+
+
+@asynccontextmanager
+async def told(conn: "Connection[Record]", doing: str, role: str) -> AsyncIterator[None]:
+    """Turn the server's errors of control statements into errors that say what to do.
+
+    Raises:
+        ConnectionLostError: The connection broke.
+        FencedError: The epoch is stale.
+        RefusedError: The role lacks a privilege, which is named.
+    """
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        await settle(conn)
+        raise explained(error, conn, doing, role) from error
+
+
+def explained(error: BaseException, conn: "Connection[Record]", doing: str, role: str) -> TidegateError:
+    """The error that a person gets for a server's error of a control statement."""
+    match fault_of(error, conn):
+        case Fault.CONNECTION_LOST:
+            return ConnectionLostError(
+                f"the connection to the database was lost while {doing}",
+                hint="what was sent last is looked up after the next connect; nothing is lost",
+            )
+        case Fault.FENCED:
+            return FencedError(f"another worker took the target over while {doing}")
+        case _:
+            return _denied(error, doing, role)
+
+
+def _denied(error: BaseException, doing: str, role: str) -> TidegateError:
+    message = message_of(error)
+    grant = missing_grant(message, role)
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        hint = f"run as an owner: {grant}" if grant else "give the role what it lacks"
+        return RefusedError(f"role {role} may not go on while {doing}: {message}", hint=hint, reason="privilege")
+    state = getattr(error, "sqlstate", None)
+    return RefusedError(
+        f"the database refused while {doing}: {message} [{state}]", hint="see the server's log", reason="database"
+    )
+
+
+def message_of(error: BaseException) -> str:
+    """The first line of an error's message; never its DETAIL, which can hold the application's data."""
+    text = getattr(error, "message", None) or str(error)
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+async def settle(conn: "Connection[Record]") -> None:
+    """Leave no transaction open after an error or a cancellation, whatever the caller's scope says.
+
+    A cancelled query leaves its transaction open and aborted, with its locks; the rollback is shielded, since the
+    same cancellation would stop it too, and bounded, since the link may be dead.
+    """
+    if conn.is_closed():
+        return
+    with anyio.move_on_after(_ROLLBACK_SECONDS, shield=True) as scope:
+        try:
+            await conn.execute("ROLLBACK")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            conn.terminate()
+    if scope.cancelled_caught:
+        conn.terminate()

@@ -1,0 +1,234 @@
+"""The home half: where bundles are published, and where jobs are seen."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from worker.core.bundle import Bundle, build_bundle
+from worker.core.failure import Failure
+from worker.core.job import JobEvent, JobState, advance
+from worker.core.migration import Direction, parse_file_name
+from worker.core.readiness import required_versions
+from worker.core.wanted import (
+    Intent,
+    KnownNowWanted,
+    New,
+    Offer,
+    PublishDecision,
+    Published,
+    decide_publish,
+)
+from worker.postgres.queries import queries
+from worker.postgres.session import Session
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A bundle's row: what deciding needs, and what a person is shown."""
+
+    published: Published
+    names: tuple[str, ...]
+    required: tuple[int, ...]
+    serves: int | None
+    intent: Intent
+    published_at: datetime
+    published_by: str
+    wanted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """A target's row."""
+
+    id: int
+    line: str
+    paused_by: str | None
+    paused_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job's row; `failure` is the document that `JobFailure.document` makes."""
+
+    id: int
+    state: JobState
+    attempts: int
+    worker: str | None
+    applied: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    failure: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """Why a job did not end well."""
+
+    reason: str
+    message: str
+    hint: str
+    failure: Failure | None = None
+
+    @property
+    def document(self) -> str:
+        """The failure as JSON; without the statement's text, which is in the bundle anyway."""
+        place = None if self.failure is None else {k: v for k, v in asdict(self.failure).items() if k != "statement"}
+        return json.dumps({"reason": self.reason, "message": self.message, "hint": self.hint, "failure": place})
+
+
+class HomeHalf:
+    """The home half's reads and writes for one line."""
+
+    def __init__(self, session: Session, line: str) -> None:
+        self._session = session
+        self._conn = session.conn
+        self._sql = queries("home", session.control)
+        self._line = line
+        self._channel = f"{session.control}_wake"
+
+    async def bundles(self) -> tuple[Row, ...]:
+        """Every bundle of the line, oldest first."""
+        return tuple(map(_row, await self._conn.fetch(self._sql["published"], self._line)))
+
+    async def wanted(self) -> Row | None:
+        """The wanted bundle of the line."""
+        row = await self._conn.fetchrow(self._sql["wanted"], self._line)
+        return None if row is None else _row(row)
+
+    async def publish(self, bundle: Bundle, intent: Intent) -> PublishDecision:
+        """Decide what the offer changes, and change it: the rows and the NOTIFY commit together."""
+        async with self._conn.transaction():
+            await self._conn.execute(self._sql["line_lock"], self._line)
+            offer = Offer(bundle.label, bundle.digest, bundle.checksums)
+            known = [row.published for row in await self.bundles()]
+            decision = decide_publish(offer, known, intent)
+            match decision:
+                case New():
+                    await self._make_wanted(await self._insert(bundle, intent))
+                case KnownNowWanted(published):
+                    await self._make_wanted(published.id)
+                case _:
+                    pass
+        return decision
+
+    async def _insert(self, bundle: Bundle, intent: Intent) -> int:
+        sums = _checksums(bundle)
+        names, contents = list(bundle.files), list(bundle.files.values())
+        await self._conn.execute(self._sql["insert_files"], sums, contents)
+        new: int = await self._conn.fetchval(
+            self._sql["insert_bundle"],
+            self._line,
+            bundle.label,
+            bundle.digest,
+            names,
+            sums,
+            list(required_versions(bundle.migrations)),
+            bundle.manifest.serves,
+            intent.value,
+        )
+        return new
+
+    async def _make_wanted(self, bundle_id: int) -> None:
+        await self._conn.execute(self._sql["make_wanted"], bundle_id, self._channel, self._line)
+
+    async def withdraw(self, label: str) -> bool:
+        """Take a bundle back; tells whether there was one to take back. The one before it becomes wanted."""
+        async with self._conn.transaction():
+            await self._conn.execute(self._sql["line_lock"], self._line)
+            return bool(await self._conn.fetch(self._sql["withdraw"], self._line, label, self._channel))
+
+    async def load(self, row: Row) -> Bundle:
+        """Read a bundle's files back and make the bundle of them again."""
+        files = {r["name"]: r["content"] for r in await self._conn.fetch(self._sql["bundle_files"], row.published.id)}
+        return build_bundle(files, row.published.label, f"bundle {row.published.label}")
+
+    async def ensure_target(self, name: str) -> None:
+        """Make the target's row where it is missing."""
+        await self._conn.execute(self._sql["ensure_target"], name, self._line)
+
+    async def target(self, name: str) -> TargetRow | None:
+        """The target's row."""
+        row = await self._conn.fetchrow(self._sql["target"], name)
+        return None if row is None else TargetRow(row["id"], row["line"], row["paused_by"], row["paused_at"])
+
+    async def set_paused(self, name: str, *, paused: bool) -> bool:
+        """Pause or resume a target; tells whether it is known."""
+        return await self._conn.fetchval(self._sql["pause"], name, paused) is not None
+
+    async def job(self, target: str, bundle_id: int) -> Job | None:
+        """The job of a target and a bundle."""
+        row = await self._conn.fetchrow(self._sql["job"], target, bundle_id)
+        return None if row is None else _job(row)
+
+    async def open_job(self, target: str, bundle_id: int) -> Job:
+        """The job of a target and a bundle, made if need be; jobs for other bundles are superseded."""
+        await self._conn.execute(self._sql["ensure_job"], target, bundle_id)
+        await self._conn.execute(self._sql["supersede_jobs"], target, bundle_id)
+        job = await self.job(target, bundle_id)
+        if job is None:
+            raise AssertionError("a job was just made")
+        return job
+
+    async def move_job(
+        self, job: Job, event: JobEvent, *, epoch: int, applied: int = 0, failure: JobFailure | None = None
+    ) -> Job:
+        """Record a transition; an event that cannot happen in the job's state changes nothing."""
+        state = advance(job.state, event)
+        if state is None:
+            return job
+        document = None if failure is None else failure.document
+        await self._conn.execute(
+            self._sql["set_job"], job.id, state.value, self._session.worker, epoch, document, applied
+        )
+        return Job(job.id, state, job.attempts, self._session.worker, applied, job.started_at, None, None)
+
+    async def wake(self) -> None:
+        """Tell the workers to look again."""
+        await self._conn.execute("SELECT pg_notify($1, $2)", self._channel, self._line)
+
+    async def forget_events(self) -> None:
+        """Remove job events that are older than ninety days."""
+        await self._conn.execute(self._sql["forget_events"])
+
+
+def _checksums(bundle: Bundle) -> list[str]:
+    return [sha256(content).hexdigest() for content in bundle.files.values()]
+
+
+def _row(row: "Record") -> Row:
+    sums: dict[int, str | None] = {}
+    for name, checksum in zip(row["names"], row["checksums"], strict=True):
+        parsed = parse_file_name(name)
+        if parsed is not None:
+            up = parsed.direction is Direction.UP
+            sums[parsed.version] = checksum if up else sums.get(parsed.version)
+    published = Published(row["id"], row["label"], row["digest"], row["wanted_seq"], row["withdrawn"], sums)
+    return Row(
+        published,
+        tuple(row["names"]),
+        tuple(row["required"]),
+        row["serves"],
+        Intent(row["intent"]),
+        row["published_at"],
+        row["published_by"],
+        row["wanted_at"],
+    )
+
+
+def _job(row: "Record") -> Job:
+    return Job(
+        row["id"],
+        JobState(row["state"]),
+        row["attempts"],
+        row["worker"],
+        row["applied"],
+        row["started_at"],
+        row["finished_at"],
+        None if row["failure"] is None else json.loads(row["failure"]),
+    )

@@ -1,0 +1,177 @@
+"""The lock and the fence: who may change a target, and how a stale holder is kept from it.
+
+The protocol, in order:
+
+1. The lock is three session-level advisory locks on the connection that also runs the migrations: Tidegate's own
+   key, then golang-migrate's key of its URL form, then that of its connection form (worker.core.lock_keys). Each is
+   tried, never waited for in the server: a session that waits in pg_advisory_lock() holds a snapshot, and a
+   CREATE INDEX CONCURRENTLY of the holder would wait for that snapshot for ever. Between attempts the session is
+   idle, outside any transaction. If one key is taken, those already got are given back before the next attempt.
+2. Tidegate's own key is taken twice. `hold_fence` gives one back and takes it again in every transaction, and so
+   notices at once when a migration's body dropped the session's locks (pg_advisory_unlock_all, DISCARD ALL).
+3. The holder commits a raise of the target's epoch before it reads anything that it decides by. The raise needs the
+   fence row's lock, which every fenced transaction holds until it ends. So either an older holder's transaction
+   committed before the raise, and is seen by the reads that follow, or its `hold_fence` finds another epoch, raises
+   TG001, and nothing of it is committed.
+4. The epoch belongs to this connection: it is never used on another one, nor after the connection was lost.
+5. Golang-migrate's keys, but not our own, are given back while a statement runs that waits for all older snapshots
+   (CREATE INDEX CONCURRENTLY): a golang-migrate that waits in the server for its key holds such a snapshot.
+6. On any doubt the connection is closed rather than unlocked: the server gives the locks back when the backend ends,
+   which is never before the statement that it runs has ended.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+
+from worker.core.backoff import Backoff
+from worker.core.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
+from worker.core.lock_keys import control_key, golang_keys, target_key
+from worker.core.target import Target, quote_identifier
+from worker.errors import TimedOutError
+from worker.postgres.queries import queries, quote_literal
+from worker.postgres.session import Session
+
+_POLL = Backoff(first=0.025, ceiling=0.5)
+APPLICATION_PREFIX = "tidegate"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The advisory keys of one lock: our own, and golang-migrate's in the order in which they are taken."""
+
+    own: tuple[int, ...]
+    foreign: tuple[int, ...] = ()
+
+    @staticmethod
+    def of_target(target: Target, database: str) -> "Keys":
+        """The keys of a target; our own twice (rule 2)."""
+        return Keys((target_key(target),) * 2, golang_keys(target, database))
+
+    @staticmethod
+    def of_control(schema: str) -> "Keys":
+        """The key for creating and upgrading a control schema."""
+        return Keys((control_key(schema),) * 2)
+
+    @property
+    def in_order(self) -> tuple[int, ...]:
+        """Every key, in the order of taking."""
+        return (*self.own, *self.foreign)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lock that is held on the session's connection; every fenced write there carries `epoch`."""
+
+    session: Session
+    target: Target
+    keys: Keys
+    epoch: int
+
+    @property
+    def fence_sql(self) -> str:
+        """SQL that raises unless the lock and the current epoch are still held; it goes before every record."""
+        key = self.keys.own[0]
+        control = quote_identifier(self.session.control)
+        return f"SELECT {control}.hold_fence({quote_literal(self.target.name)}, {self.epoch}, {key})"
+
+
+@asynccontextmanager
+async def hold(session: Session, keys: Keys, limit: float | None) -> AsyncIterator[float]:
+    """Hold the lock while the block runs, waiting `limit` seconds for it (None: for ever); yields the seconds waited.
+
+    Leaving by an exception leaves the locks to the end of the connection, which the caller closes (rule 6).
+
+    Raises:
+        TimedOutError: Somebody else held it for longer than `limit`; says who.
+    """
+    waited = await _wait(session, keys, limit)
+    taken_at = session.clock()
+    yield waited
+    await _give_back(session, keys.in_order)
+    session.emit(LockReleased(session.clock() - taken_at))
+
+
+async def raise_fence(session: Session, keys: Keys, target: Target, waited: float) -> Held:
+    """Commit a raise of the target's epoch; nothing may be read for a decision before (rule 3)."""
+    sql = queries("target", session.control)["raise_fence"]
+    epoch = await session.conn.fetchval(sql, target.name, session.worker)
+    session.emit(LockAcquired(epoch, waited))
+    return Held(session.bind(epoch=epoch), target, keys, epoch)
+
+
+async def release_foreign(held: Held) -> None:
+    """Give golang-migrate's keys back, but not our own (rule 5)."""
+    await _give_back(held.session, held.keys.foreign)
+
+
+async def retake_foreign(held: Held, limit: float | None) -> None:
+    """Take golang-migrate's keys again.
+
+    Raises:
+        TimedOutError: A golang-migrate got in between and did not end in time.
+    """
+    await _wait(held.session, Keys((), held.keys.foreign), limit)
+
+
+async def _wait(session: Session, keys: Keys, limit: float | None) -> float:
+    began = session.clock()
+    attempt = 0
+    told = None
+    while not await _try(session, keys.in_order):
+        attempt += 1
+        waited = session.clock() - began
+        holder = await _holder(session, keys)
+        if holder is not None and holder.holder_pid != told:
+            session.emit(holder)
+            told = holder.holder_pid
+        if limit is not None and waited >= limit:
+            session.emit(LockTimedOut(waited))
+            raise _timed_out(waited, holder)
+        await anyio.sleep(_POLL.delay(attempt, session.jitter()))
+    return session.clock() - began
+
+
+async def _try(session: Session, keys: tuple[int, ...]) -> bool:
+    """Try every key in order, and give back what was got when one of them is taken."""
+    for got, key in enumerate(keys):
+        if not await session.conn.fetchval(f"SELECT pg_try_advisory_lock({key})"):
+            await _give_back(session, keys[:got])
+            return False
+    return True
+
+
+async def _give_back(session: Session, keys: tuple[int, ...]) -> None:
+    if keys:
+        await session.conn.execute(";".join(f"SELECT pg_advisory_unlock({key})" for key in reversed(keys)))
+
+
+async def _holder(session: Session, keys: Keys) -> LockWaiting | None:
+    row = await session.conn.fetchrow(queries("target", session.control)["lock_holder"], list(keys.in_order))
+    if row is None:
+        return None
+    application = row["application"]
+    return LockWaiting(
+        row["role"],
+        application,
+        row["address"],
+        row["pid"],
+        row["since"].isoformat(timespec="seconds"),
+        ours=application.startswith(APPLICATION_PREFIX),
+    )
+
+
+def _timed_out(waited: float, holder: LockWaiting | None) -> TimedOutError:
+    who = (
+        "somebody who is gone by now"
+        if holder is None
+        else f"role {holder.holder_role}, application {holder.holder_application or 'unnamed'}, "
+        f"address {holder.holder_address}, backend {holder.holder_pid}, connected since {holder.holder_since}"
+    )
+    return TimedOutError(
+        f"the advisory lock was not free within {waited:.0f} s; it is held by {who}",
+        hint="let it finish, or end it with pg_terminate_backend(); TIDEGATE_ADVISORY_TIMEOUT says how long to wait",
+        reason="lock_timeout",
+    )

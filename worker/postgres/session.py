@@ -1,0 +1,31 @@
+"""A session: one connection, and what everything that runs on it needs to know."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from worker.core.events import Emitter
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+    from asyncpg.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A connection of its own, never a pooled one, with the control schema's name and the worker's.
+
+    `role` is the one that statements run as. `clock` gives monotonic seconds, `jitter` numbers in [0, 1).
+    """
+
+    conn: "Connection[Record]"
+    control: str
+    worker: str
+    role: str
+    emit: Emitter
+    clock: Callable[[], float]
+    jitter: Callable[[], float]
+
+    def bind(self, **context: str | int) -> "Session":
+        """The same session, whose events carry this context besides."""
+        return replace(self, emit=self.emit.bind(**context))
