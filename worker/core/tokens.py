@@ -1,0 +1,127 @@
+"""SQL's tokens as PostgreSQL and psql read them: where one ends, and a statement's tokens without its comments.
+
+The rules are those of the manual's chapter "Lexical Structure", with `standard_conforming_strings` on.
+No pattern here repeats a group without a bound: the engine keeps a record for every turn of such a group, and
+possessive groups, which keep none, match wrongly before Python 3.11.5.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+SPACE = " \t\r\n\f\v"
+
+_START = r"A-Za-z_\x80-\U0010ffff"
+_PART = rf"{_START}0-9$"
+_TURNS = 512
+# PostgreSQL takes every character beyond ASCII as a letter, and E before a quote as the start of an escape string.
+_WORD = rf"(?:[A-DF-Za-df-z_\x80-\U0010ffff]|[eE](?!'))[{_PART}]*+"
+_LINE_COMMENT = r"--[^\r\n]*+"
+_FLAT_COMMENT = rf"/\*(?:[^*/]++|\*(?!/)|/(?!\*)){{0,{_TURNS}}}\*/"
+# With few doubled marks; `token_end` reads those with many.
+_STRING = r"'[^']*+(?:''[^']*+){0,8}'(?!')"
+_IDENTIFIER = r'"[^"]*+(?:""[^"]*+){0,8}"(?!")'
+_OPERATORS = r"-(?!-)|/(?!\*)"
+_BODY_WORD = rf"(?ai:begin|case|end)(?![{_PART}])"
+# `AS end` and `t.end` are names, not the end of a body.
+_LABEL = rf"(?:(?ai:as)[{SPACE}]++|\.[{SPACE}]*+){_WORD}"
+
+
+def _run(words: str, besides: str = "") -> re.Pattern[str]:
+    plain = rf"[^;()'\"$\\/\-{besides}{_START}]++"
+    whole = rf"{plain}|{words}|{_STRING}|{_IDENTIFIER}|{_LINE_COMMENT}|{_OPERATORS}"
+    return re.compile(rf"(?:{whole}|\((?:{whole}|;){{0,{_TURNS}}}\)){{0,{_TURNS}}}")
+
+
+RUN = _run(_WORD)
+"""Many whole tokens at once, up to one that needs a decision: a semicolon, a parenthesis, a dollar, a backslash.
+
+Parentheses without others in them count as whole; what is within them is otherwise read twice, never more often.
+"""
+
+INNER_RUN = _run(rf"{_WORD}|;")
+"""The same between parentheses, where a semicolon ends nothing."""
+
+ROUTINE_RUN = _run(rf"{_LABEL}|(?!{_BODY_WORD}){_WORD}|\.", besides=".")
+"""The same where the words BEGIN, CASE and END need a decision too."""
+
+_GAP = rf"(?:[{SPACE}]++|{_LINE_COMMENT}|{_FLAT_COMMENT})"
+
+GAP = re.compile(rf"{_GAP}{{0,{_TURNS}}}")
+"""White space and comments, up to a nested comment or a token."""
+
+_OR_REPLACE = rf"(?:(?ai:or){_GAP}{{1,{_TURNS}}}(?ai:replace){_GAP}{{1,{_TURNS}}})?"
+ROUTINE = re.compile(rf"(?ai:create){_GAP}{{1,{_TURNS}}}{_OR_REPLACE}(?ai:function|procedure)(?![{_PART}])")
+"""The beginning of a statement whose body may hold semicolons."""
+
+_TOKEN = re.compile(rf"[{SPACE}]++|{_WORD}|[0-9]++|{_LINE_COMMENT}|{_STRING}|{_IDENTIFIER}")
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_DOLLAR_TAG = re.compile(rf"\$(?:[{_START}][{_START}0-9]*+)?\$")
+_BLANKS = r"[ \t\f\v]"
+# A string goes on after white space with a line end in it, and goes on by the rules that it began with.
+_CONTINUED = (
+    rf"'(?:{_BLANKS}++|{_LINE_COMMENT}){{0,{_TURNS}}}[\r\n](?:[{SPACE}]++|{_LINE_COMMENT}[\r\n]){{0,{_TURNS}}}'"
+)
+_IN_ESCAPE_STRING = re.compile(rf"(?:[^'\\]++|\\.|''|{_CONTINUED}){{0,{_TURNS}}}", re.DOTALL)
+_IN_STRING = re.compile(rf"(?:[^']++|''){{0,{_TURNS}}}")
+_IN_IDENTIFIER = re.compile(rf'(?:[^"]++|""){{0,{_TURNS}}}')
+
+
+def run_end(run: re.Pattern[str], sql: str, at: int) -> int:
+    """Return the offset up to which one of the runs above reaches from `at`; `at` itself if nothing there fits."""
+    matched = run.match(sql, at)
+    return matched.end() if matched else at
+
+
+def token_end(sql: str, at: int) -> int:
+    """Return the offset after the token or comment that begins at `at`, or 0 if it has no end."""
+    if simple := _TOKEN.match(sql, at):
+        return simple.end()
+    match sql[at]:
+        case "'":
+            return _quoted_end(_IN_STRING, sql, at + 1)
+        case '"':
+            return _quoted_end(_IN_IDENTIFIER, sql, at + 1)
+        case "e" | "E":
+            return _quoted_end(_IN_ESCAPE_STRING, sql, at + 2)
+        case "$":
+            return _dollar_end(sql, at)
+        case _:
+            return _comment_end(sql, at) if sql.startswith("/*", at) else at + 1
+
+
+def _quoted_end(inside: re.Pattern[str], sql: str, at: int) -> int:
+    while (end := run_end(inside, sql, at)) != at:
+        at = end
+    return at + 1 if sql[at : at + 1] in {"'", '"'} else 0
+
+
+def _dollar_end(sql: str, at: int) -> int:
+    tag = _DOLLAR_TAG.match(sql, at)
+    if tag is None:
+        return at + 1
+    close = sql.find(tag[0], tag.end())
+    return close + len(tag[0]) if close >= 0 else 0
+
+
+def _comment_end(sql: str, at: int) -> int:
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(sql, at):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return 0
+
+
+def tokens(sql: str, at: int = 0) -> Iterator[str]:
+    """Yield the tokens from `at` on, without white space and comments; one that has no end reaches to the end."""
+    while at < len(sql):
+        end = token_end(sql, at) or len(sql)
+        if sql[at] not in SPACE and not sql.startswith(("--", "/*"), at):
+            yield sql[at:end]
+        at = end
+
+
+def keywords(sql: str, limit: int | None = None, at: int = 0) -> tuple[str, ...]:
+    """Return the first `limit` tokens from `at` on in upper case as PostgreSQL folds it, which is within ASCII only."""
+    return tuple(word.upper() if word.isascii() else word for word in islice(tokens(sql, at), limit))
