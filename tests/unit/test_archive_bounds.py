@@ -139,7 +139,7 @@ def test_a_negative_size_in_an_extended_header_is_refused(tmp_path: Path) -> Non
 def test_a_chain_of_long_name_headers_is_refused(tmp_path: Path) -> None:
     link = header("x", 2, tarfile.GNUTYPE_LONGNAME) + b"y\0".ljust(512, b"\0")
     (tmp_path / "b.tar.gz").write_bytes(gzip.compress(link * 5_000 + header("1_a.up.sql") + END))
-    with pytest.raises(BundleError, match=r"is cut short or malformed"):
+    with pytest.raises(BundleError, match=r"a member has too many headers$"):
         read_archive(tmp_path / "b.tar.gz")
 
 

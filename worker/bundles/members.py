@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import IO, Final
+from typing import IO, Final, Self, cast
 
 from worker.core.limits import MAX_TOTAL_BYTES
 from worker.errors import BundleError
@@ -40,6 +40,7 @@ CORRUPT: Final = (
 """What the standard library raises on archives that are cut short or malformed."""
 
 _CHUNK = 1024 * 1024
+_MAX_HEADERS = 16
 _END_OF_TAR = bytes(512)
 
 
@@ -62,10 +63,14 @@ class Member:
 
 
 class _Bounded(io.BufferedReader):
-    """A stream that ends with an error where an archive asks for too much; `last` is what was read last."""
+    """A stream that ends with an error where an archive asks for too much.
+
+    `last` is what was read last, `depth` how many headers of a tar wait for the one that they extend.
+    """
 
     spent = 0
     last = b""
+    depth = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
         # Without a size, zipfile means the tail of the archive, which is below 64 KiB and some.
@@ -88,10 +93,25 @@ def _check_spent(size: int) -> None:
         raise BundleError(f"the archive expands to more than {MAX_ARCHIVE_BYTES} bytes", hint="split the bundle")
 
 
+class _Header(tarfile.TarInfo):
+    """A member's header; `tarfile` reads those that extend it by recursion, which must not reach Python's limit."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        stream = cast("_Bounded", tarfile.fileobj)
+        stream.depth += 1
+        if stream.depth > _MAX_HEADERS:
+            raise ValueError("a member has too many headers")
+        try:
+            return super().fromtarfile(tarfile)
+        finally:
+            stream.depth -= 1
+
+
 def tar_members(raw: io.RawIOBase | gzip.GzipFile) -> Generator[Member]:
     """Yield the members of a tar stream, up to its end marker."""
     with _Bounded(raw) as stream:
-        with tarfile.open(fileobj=stream, mode="r:", encoding="utf-8") as archive:
+        with tarfile.open(fileobj=stream, mode="r:", encoding="utf-8", tarinfo=_Header) as archive:
             for info in archive:
                 if info.size < 0:
                     raise ValueError("a member has a negative size")
