@@ -19,33 +19,31 @@ from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, 
 from worker.core.privileges import missing_grant
 from worker.core.target import Target, quote_identifier
 from worker.errors import MigrationFailedError, RefusedError
+from worker.postgres.faults import told
 from worker.postgres.lock import Held, Keys, hold, raise_fence
-from worker.postgres.queries import queries, with_schema
+from worker.postgres.queries import queries, quote_literal, with_schema
 from worker.postgres.session import Session
-from worker.postgres.target_half import TargetHalf
+from worker.postgres.sight import ControlVersions
+from worker.postgres.target_half import TargetHalf, survey
 
 _HALVES = ("target", "home")
 _FIRST_EPOCH = 1
 _UNPRIVILEGED = "42501"
 
 
-async def is_current(session: Session) -> bool:
+def covers(versions: ControlVersions, control: str) -> bool:
     """Tell whether both halves are there and not older than this program's; a newer one is as good."""
-    row = await session.conn.fetchrow(queries("target", session.control)["control_versions"])
-    return row is not None and all(
-        row[half] is not None and row[half] >= control_bundle(half, session.control).latest for half in _HALVES
-    )
+    there = zip((versions.target, versions.home), _HALVES, strict=True)
+    return all(have is not None and have >= control_bundle(half, control).latest for have, half in there)
 
 
-async def ensure(session: Session, limits: Limits, readers: tuple[str, ...], *, present: bool) -> None:
-    """Create the control schema, or bring it up to this program's version; `present` says that it was seen.
+async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> None:
+    """Create the control schema, or bring it up to this program's version; a look has shown that it is not.
 
     Raises:
         RefusedError: The role may not create it, and what it lacks; or a role in `readers` does not exist.
         TimedOutError: Another worker was at it for longer than the limit.
     """
-    if present and await is_current(session):
-        return
     keys = Keys.of_control(session.control)
     async with hold(session, keys, limits.advisory_timeout) as waited:
         await _check_readers(session, readers)
@@ -53,25 +51,26 @@ async def ensure(session: Session, limits: Limits, readers: tuple[str, ...], *, 
             applied = sum([await _upgrade(session, half, limits, keys, waited) for half in _HALVES])
         except MigrationFailedError as error:
             raise _refused(session, error) from error
-        await grant_readers(session, readers)
+        if applied:
+            await grant_readers(session, readers)
     if applied:
         session.emit(ControlUpgraded(session.control, applied))
 
 
 async def grant_readers(session: Session, readers: tuple[str, ...]) -> None:
-    """Give the roles what their gates need: USAGE on the schema and SELECT on readiness."""
-    rows = await session.conn.fetch(queries("target", session.control)["missing_readers"], list(readers))
+    """Give the roles what their gates need, and no more: USAGE on the schema and SELECT on readiness."""
     schema = quote_identifier(session.control)
-    for row in rows:
-        role = quote_identifier(row["role"])
-        await session.conn.execute(
-            f"GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON {schema}.readiness, {schema}.status TO {role}"
-        )
+    async with told(session, "granting to the roles in TIDEGATE_READERS"):
+        rows = await session.conn.fetch(queries("target", session.control)["missing_readers"], list(readers))
+        for role in (quote_identifier(row["role"]) for row in rows):
+            await session.conn.execute(
+                f"GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON {schema}.readiness TO {role}"
+            )
 
 
 @cache
 def control_bundle(half: str, control: str) -> Bundle:
-    """The migrations of one half, with the control schema's name put in; checksums are of the files as shipped."""
+    """The migrations of one half, with the names put in; checksums are of the files as shipped."""
     bundle = read_directory(shipped("control", half))
     return replace(bundle, migrations=tuple(_named(m, control) for m in bundle.migrations))
 
@@ -81,20 +80,27 @@ def _named(migration: Migration, control: str) -> Migration:
 
 
 def _side(side: Side | None, control: str) -> Side | None:
-    return None if side is None else replace(side, sql=with_schema(side.sql, control))
+    if side is None:
+        return None
+    own = quote_literal(_target("target", control).name)
+    return replace(side, sql=with_schema(side.sql, control).replace(":'target'", own))
+
+
+def _target(half: str, control: str) -> Target:
+    return Target(control, f"{half}_version")
 
 
 async def _upgrade(session: Session, half: str, limits: Limits, keys: Keys, waited: float) -> int:
-    target = Target(session.control, f"{half}_version")
+    target = _target(half, session.control)
     bundle = control_bundle(half, session.control)
-    there = await session.conn.fetchval("SELECT to_regclass($1)::text", target.relation) is not None
-    if there:
-        held = await raise_fence(session, keys, target, waited)
-        observed = (await TargetHalf(session, target).observe(has_table=True)).observed
-    else:
+    if not (await survey(session, target.schema, target.table)).has_table:
         # The very first migration makes the fence and its own row in it; two at once cannot both create the tables.
-        held, observed = Held(session, target, keys, _FIRST_EPOCH), Observed()
-    return await _apply(held, bundle, observed, limits)
+        return await _apply(Held(session, target, keys, _FIRST_EPOCH), bundle, Observed(), limits)
+    tables = TargetHalf(session, target)
+    if bundle.latest <= ((await tables.observe(has_table=True)).observed.highest or 0):
+        return 0
+    held = await raise_fence(session, keys, target, waited)
+    return await _apply(held, bundle, (await tables.observe(has_table=True)).observed, limits)
 
 
 async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits) -> int:
@@ -118,9 +124,9 @@ async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits)
 
 
 async def _check_readers(session: Session, readers: tuple[str, ...]) -> None:
-    known = await session.conn.fetch(
-        "SELECT rolname::text AS role FROM pg_catalog.pg_roles WHERE rolname = ANY ($1)", readers
-    )
+    sql = "SELECT rolname::text AS role FROM pg_catalog.pg_roles WHERE rolname = ANY ($1)"
+    async with told(session, "looking for the roles in TIDEGATE_READERS"):
+        known = await session.conn.fetch(sql, readers)
     missing = [role for role in readers if role not in {row["role"] for row in known}]
     if missing:
         raise RefusedError(

@@ -1,30 +1,58 @@
 """One job under the lock: brings a plan's effects about, and states in the readiness row what came of them."""
 
 from worker.applier.run import Applier
-from worker.core.assess import Wanted, assess
-from worker.core.bundle import Bundle, OrderPolicy
+from worker.core.assess import assess
+from worker.core.bundle import Bundle
 from worker.core.events import LedgerAdopted, ReadinessSet
 from worker.core.migration import Direction, Gate
 from worker.core.plan import Adopt, Effect, Observed, Pending, Run, after
 from worker.core.readiness import Readiness, served_bundles
 from worker.jobs.look import View
+from worker.jobs.readiness import required_of, wanted_of
 from worker.jobs.site import Site
 from worker.postgres.home_half import Row
 from worker.postgres.lock import Held
-from worker.postgres.target_half import TargetHalf, lower_readiness_sql, pin_sql
+from worker.postgres.target_half import Action, TargetHalf, lower_readiness_sql, pin_sql
+from worker.postgres.transaction import fenced
+
+
+class Statement:
+    """Writes the readiness row of one held target; `rows` are the line's bundles."""
+
+    def __init__(self, held: Held, site: Site, view: View, rows: tuple[Row, ...]) -> None:
+        self._held = held
+        self._site = site
+        self._view = view
+        self._required = required_of(rows)
+        self._half = TargetHalf(held.session, held.target)
+
+    def still_met(self, versions: frozenset[int]) -> tuple[str, ...]:
+        """Labels of the bundles that are met while these versions are applied."""
+        return served_bundles(self._required, versions, None if self._view.wanted is None else self._view.wanted.serves)
+
+    async def write(self, observed: Observed) -> tuple[Readiness, float | None]:
+        """Write the row inside the caller's fenced transaction; also returns the seconds since it was wanted."""
+        wanted = wanted_of(self._view, self._site, observed)
+        row = assess(wanted, self._required, observed, self._view.survey.identity, self._held.epoch)
+        wanted_at = None if self._view.wanted is None else self._view.wanted.wanted_at
+        return row, await self._half.write_readiness(row, wanted_at)
+
+    def tell(self, row: Readiness, seconds: float | None) -> None:
+        """Tell what was written, once it is committed."""
+        highest = row.versions[-1] if row.versions else None
+        self._held.session.emit(ReadinessSet(row.bundle or "", highest, row.lowest_pending, seconds))
 
 
 class Execution:
     """The effects on one held target, in order; `observed` is what its database says by now."""
 
-    def __init__(self, held: Held, site: Site, view: View, bundle: Bundle, rows: tuple[Row, ...]) -> None:
+    def __init__(self, held: Held, site: Site, view: View, bundle: Bundle, statement: Statement) -> None:
         self._held = held
         self._view = view
-        self._rows = rows
         self._bundle = bundle
+        self._statement = statement
         self._half = TargetHalf(held.session, held.target)
         self._applier = Applier(held, bundle.label, site.limits)
-        self._wanted = _wanted(view.wanted, site.order or bundle.manifest.order, view.observation.observed)
         self._written: Observed | None = None
         self.observed = view.observation.observed
         self.applied: list[int] = []
@@ -51,7 +79,8 @@ class Execution:
         self.observed = then
 
     async def _adopt(self, effect: Adopt) -> None:
-        await self._half.adopt(self._held, effect.entries, self._bundle.label, "adopt")
+        async with fenced(self._held, "adopting versions"):
+            await self._half.adopt(self._held, effect.entries, self._bundle.label, Action.ADOPT)
         self.adopted += len(effect.entries)
         self._held.session.emit(LedgerAdopted(len(effect.entries), effect.entries[-1].version))
 
@@ -61,36 +90,24 @@ class Execution:
         return ungated and self._written != self.observed
 
     def _lowered(self, effect: Run) -> tuple[str, ...]:
-        """A down lowers readiness in its own transaction, before the schema that it takes away is gone."""
+        """A down lowers readiness in its own transaction, so that it never states what is gone."""
         if effect.direction is Direction.UP:
             return ()
-        left = self.observed.versions - {effect.migration.version}
-        bundles = served_bundles(_required(self._rows), left, None if self._wanted is None else self._wanted.serves)
-        return (lower_readiness_sql(self._held, effect.migration.version, bundles),)
+        version = effect.migration.version
+        return (
+            lower_readiness_sql(self._held, version, self._statement.still_met(self.observed.versions - {version})),
+        )
 
-    async def write_readiness(self) -> Readiness:
+    async def finish(self, pin: str | None) -> Readiness:
+        """State what is true at the end; without a `pin`, a pinned target is let go in the same transaction."""
+        return await self.write_readiness(unpin=pin is None and self._view.observation.pinned is not None)
+
+    async def write_readiness(self, *, unpin: bool = False) -> Readiness:
         """Write the row that states what is true now."""
-        row = assess(self._wanted, _required(self._rows), self.observed, self._view.survey.identity, self._held.epoch)
-        wanted = self._view.wanted
-        seconds = await self._half.write_readiness(self._held, row, None if wanted is None else wanted.wanted_at)
+        async with fenced(self._held, "writing readiness"):
+            if unpin:
+                await self._half.pin(self._held, None)
+            row, seconds = await self._statement.write(self.observed)
         self._written = self.observed
-        fresh = seconds if self.applied and row.lowest_pending is None else None
-        self._held.session.emit(ReadinessSet(row.bundle or "", self.observed.highest, row.lowest_pending, fresh))
+        self._statement.tell(row, seconds if self.applied and row.lowest_pending is None else None)
         return row
-
-    async def unpin(self) -> None:
-        """Let a pinned target go."""
-        if self._view.observation.pinned is not None:
-            await self._half.pin(self._held, None)
-
-
-def _required(rows: tuple[Row, ...]) -> dict[str, tuple[int, ...]]:
-    return {row.published.label: row.required for row in rows}
-
-
-def _wanted(row: Row | None, order: OrderPolicy | None, observed: Observed) -> Wanted | None:
-    if row is None:
-        return None
-    floor = observed.highest if order is OrderPolicy.SKIP else None
-    versions = tuple(v for v in sorted(row.published.checksums) if floor is None or v > floor or v in observed.versions)
-    return Wanted(row.published.label, versions, frozenset(row.required), row.serves)

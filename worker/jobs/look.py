@@ -4,100 +4,91 @@ from dataclasses import dataclass, replace
 
 from worker import control_schema
 from worker.core.bundle import Bundle, OrderPolicy
-from worker.core.plan import UpToDate, plan
-from worker.core.readiness import VersionTable
+from worker.core.wanted import AlreadyWanted, Intent, Offer, decide_publish
 from worker.errors import RefusedError
-from worker.jobs.site import LATEST, Rivals, Site
-from worker.postgres.home_half import HomeHalf, Job, Row, TargetRow
+from worker.jobs.site import Rivals, Site
+from worker.postgres.home_half import Job, Row, TargetRow
 from worker.postgres.session import Session
+from worker.postgres.sight import Sight, see
 from worker.postgres.target_half import Observation, Survey, TargetHalf, survey
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A target as it was seen; `rows` are the line's bundles, `job` is the wanted bundle's."""
+    """A target as it was seen; `wanted` is the line's wanted bundle, `job` the target's job for it.
+
+    Without a control schema that is as new as this program, `has_control` is false and only the version table was
+    read.
+    """
 
     survey: Survey
     has_control: bool
     line: str
     observation: Observation
-    wanted: Row | None
-    target: TargetRow | None
-    job: Job | None
+    wanted: Row | None = None
+    target: TargetRow | None = None
+    job: Job | None = None
+
+    @property
+    def pinned(self) -> str | None:
+        """What pinned the target, if it still counts: a person's later publish lets it go."""
+        pinned_at, wanted = self.observation.pinned_at, self.wanted
+        if pinned_at is None or (
+            wanted is not None
+            and wanted.intent is Intent.EXPLICIT
+            and wanted.wanted_at is not None
+            and wanted.wanted_at > pinned_at
+        ):
+            return None
+        return self.observation.pinned
 
     @property
     def paused(self) -> str | None:
         """Why workers leave the target alone, if they do."""
-        if self.observation.pinned is not None:
-            return f"pinned by {self.observation.pinned}"
+        if self.pinned is not None:
+            return f"pinned by {self.pinned}"
         if self.target is not None and self.target.paused_at is not None:
             return f"paused by {self.target.paused_by}"
         return None
 
 
 async def look(session: Session, site: Site, offer: Bundle | None = None) -> View:
-    """Read the target, its line's wanted bundle and its job; creates nothing.
+    """Read the target, its line's wanted bundle and its job, in two queries; creates nothing.
 
     Raises:
-        RefusedError: The session has no schema for the version table, or the target follows another line.
+        RefusedError: The session has no schema for the version table, or the target follows another line; or a
+            privilege is missing.
     """
     seen = await survey(session, site.schema, site.table)
-    has_control = seen.has_control and await control_schema.is_current(session)
-    observation = await observe(session, seen, site, has_control=has_control)
-    if not has_control:
-        return View(seen, False, _line(site, seen, offer), observation, None, None, None)  # noqa: FBT003  a field's value
-    target = await HomeHalf(session, "").target(seen.target.name)
-    line = _followed(site, seen, offer, target)
-    home = HomeHalf(session, line)
-    wanted = await home.wanted()
-    job = None if wanted is None else await home.job(seen.target.name, wanted.published.id)
-    return View(seen, True, line, observation, wanted, target, job)  # noqa: FBT003  a field's value
+    said = site.line or (None if offer is None else offer.manifest.line)
+    line = said or seen.target.table
+    sight = await see(session, seen.target, line, has_table=seen.has_table) if seen.has_control else None
+    if sight is None or not control_schema.covers(sight.versions, session.control):
+        observation = await TargetHalf(session, seen.target).observe_version(has_table=seen.has_table)
+        observation = await _with_rivals(session, seen, site, observation, has_control=False)
+        return View(seen, has_control=False, line=line, observation=observation)
+    observation = await _with_rivals(session, seen, site, sight.observation, has_control=True)
+    followed = line if sight.target is None else _followed(seen, said, sight.target)
+    return _view(seen, followed, observation, sight)
 
 
-async def observe(session: Session, seen: Survey, site: Site, *, has_control: bool) -> Observation:
-    """Read the target half, and other golang-migrate tables where the chosen one has no version."""
-    half = TargetHalf(session, seen.target)
-    observation = await (
-        half.observe(has_table=seen.has_table) if has_control else half.observe_version(has_table=seen.has_table)
-    )
+def _view(seen: Survey, line: str, observation: Observation, sight: Sight) -> View:
+    return View(seen, True, line, observation, sight.wanted, sight.target, sight.job)  # noqa: FBT003  a field's value
+
+
+async def _with_rivals(
+    session: Session, seen: Survey, site: Site, observation: Observation, *, has_control: bool
+) -> Observation:
+    """Look for other golang-migrate tables where the chosen one has no version."""
     observed = observation.observed
     if observed.recorded is not None or observed.ledger or site.rivals is Rivals.IGNORE:
         return observation
-    rivals = await half.rivals(has_control=has_control)
+    rivals = await TargetHalf(session, seen.target).rivals(has_control=has_control)
     return replace(observation, observed=replace(observed, rivals=rivals))
 
 
-def order_of(site: Site, bundle: Bundle) -> OrderPolicy:
-    """The order policy in force: the setting's, else the bundle's, else `error`."""
-    return site.order or bundle.manifest.order or OrderPolicy.ERROR
-
-
-def is_settled(view: View, bundle: Bundle, order: OrderPolicy) -> bool:
-    """Tell from an unlocked read that there is nothing to do and that the readiness row is right."""
-    row, wanted = view.observation.readiness, view.wanted
-    if (
-        row is None
-        or wanted is None
-        or not isinstance(plan(bundle, view.observation.observed, order, LATEST), UpToDate)
-    ):
-        return False
-    return (
-        row.bundle == wanted.published.label
-        and row.identity == view.survey.identity
-        and row.version_table is VersionTable.CLEAN
-        and row.versions == tuple(entry.version for entry in view.observation.observed.ledger)
-    )
-
-
-def _line(site: Site, seen: Survey, offer: Bundle | None) -> str:
-    return site.line or (None if offer is None else offer.manifest.line) or seen.target.table
-
-
-def _followed(site: Site, seen: Survey, offer: Bundle | None, target: TargetRow | None) -> str:
+def _followed(seen: Survey, said: str | None, target: TargetRow) -> str:
     """The line that the target follows; what the settings or the offered bundle say must agree with it."""
-    said = site.line or (None if offer is None else offer.manifest.line)
-    if target is None:
-        return _line(site, seen, offer)
     if said is not None and said != target.line:
         raise RefusedError(
             f"the target {seen.target.name} follows the line {target.line}, not {said}",
@@ -105,3 +96,16 @@ def _followed(site: Site, seen: Survey, offer: Bundle | None, target: TargetRow 
             reason="line",
         )
     return target.line
+
+
+def is_wanted(view: View, bundle: Bundle) -> bool:
+    """Tell whether a bundle is the one that is wanted already, so that publishing it would change nothing."""
+    if view.wanted is None:
+        return False
+    offer = Offer(bundle.label, bundle.digest, bundle.checksums)
+    return isinstance(decide_publish(offer, (view.wanted.published,), Intent.AUTOMATIC), AlreadyWanted)
+
+
+def order_of(site: Site, bundle: Bundle) -> OrderPolicy:
+    """The order policy in force: the setting's, else the bundle's, else `error`."""
+    return site.order or bundle.manifest.order or OrderPolicy.ERROR

@@ -16,23 +16,26 @@ from worker.core.wanted import (
     PublishDecision,
 )
 from worker.errors import RefusedError
-from worker.jobs.look import View, order_of
+from worker.jobs.look import View, is_wanted, order_of
 from worker.jobs.site import LATEST, Site
 from worker.postgres.home_half import HomeHalf
 from worker.postgres.session import Session
 
 
 async def publish(session: Session, site: Site, view: View, bundle: Bundle, intent: Intent) -> PublishDecision:
-    """Publish a bundle on the target's line.
+    """Publish a bundle on the target's line; one that is wanted already is found so without a write.
 
     Raises:
         RefusedError: It cannot be applied to this target, or its label belongs to other content.
         BundleError: A file that is pending cannot be run as SQL.
     """
-    check(bundle, view, site)
-    await control_schema.ensure(session, site.limits, site.readers, present=view.survey.has_control)
-    home = HomeHalf(session, view.line)
-    decision = await home.publish(bundle, intent)
+    if view.wanted is not None and is_wanted(view, bundle):
+        decision: PublishDecision = AlreadyWanted(view.wanted.published)
+    else:
+        check(bundle, view, site)
+        if not view.has_control:
+            await control_schema.ensure(session, site.limits, site.readers)
+        decision = await HomeHalf(session, view.line).publish(bundle, intent)
     _tell(session, view.line, bundle, decision)
     if isinstance(decision, LabelTaken):
         raise RefusedError(

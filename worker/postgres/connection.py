@@ -43,7 +43,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER
 # undefined_object, invalid_parameter_value, cant_change_runtime_param, insufficient_privilege
 _PARAMETER_REFUSED = frozenset({"42704", "22023", "55P02", "42501"})
 _CHECK = """
-SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby,
+SELECT pg_backend_pid() AS pid, current_user::text AS role, pg_is_in_recovery() AS standby,
        current_setting('server_version_num')::int AS version,
        (SELECT source FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout') AS source
 """
@@ -175,8 +175,10 @@ def _most_telling(failures: list[TidegateError]) -> TidegateError:
     return (unreachable or failures)[-1]
 
 
-async def check_session(conn: "Connection[Record]", where: ConnectionParams) -> None:
+async def check_session(conn: "Connection[Record]", where: ConnectionParams) -> str:
     """Refuse a server, or what stands before it, on which a migration would not be safe; one query.
+
+    Returns the role that statements run as.
 
     Not for a gate's session.
 
@@ -197,6 +199,8 @@ async def check_session(conn: "Connection[Record]", where: ConnectionParams) -> 
             hint="upgrade the server",
             reason="server_version",
         )
+    role: str = row["role"]
+    return role
 
 
 def _pooler_refused(where: ConnectionParams) -> RefusedError:

@@ -10,6 +10,7 @@ import asyncpg
 
 from worker.core.privileges import missing_grant
 from worker.errors import NoDatabaseError, RefusedError, TidegateError
+from worker.postgres.session import Session
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -60,24 +61,22 @@ def fault_of(error: BaseException, conn: "Connection[Record]") -> Fault:
 
 
 @asynccontextmanager
-async def told(conn: "Connection[Record]", doing: str, role: str) -> AsyncIterator[None]:
+async def told(session: Session, doing: str) -> AsyncIterator[None]:
     """Turn the server's errors of control statements into errors that say what to do.
 
     Raises:
         ConnectionLostError: The connection broke.
         FencedError: The epoch is stale.
-        RefusedError: The role lacks a privilege, which is named.
+        RefusedError: The role lacks a privilege, which is named; or the lock was dropped.
     """
     try:
         yield
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        await settle(conn)
-        raise explained(error, conn, doing, role) from error
+        raise _explained(error, session, doing) from error
 
 
-def explained(error: BaseException, conn: "Connection[Record]", doing: str, role: str) -> TidegateError:
-    """The error that a person gets for a server's error of a control statement."""
-    match fault_of(error, conn):
+def _explained(error: BaseException, session: Session, doing: str) -> TidegateError:
+    match fault_of(error, session.conn):
         case Fault.CONNECTION_LOST:
             return ConnectionLostError(
                 f"the connection to the database was lost while {doing}",
@@ -85,14 +84,20 @@ def explained(error: BaseException, conn: "Connection[Record]", doing: str, role
             )
         case Fault.FENCED:
             return FencedError(f"another worker took the target over while {doing}")
+        case Fault.LOCK_DROPPED:
+            return RefusedError(
+                f"the advisory lock was dropped while {doing}",
+                hint="find what called pg_advisory_unlock_all() or DISCARD ALL on this connection",
+                reason="lock_lost",
+            )
         case _:
-            return _denied(error, doing, role)
+            return _denied(error, doing, session.role)
 
 
 def _denied(error: BaseException, doing: str, role: str) -> TidegateError:
     message = message_of(error)
-    grant = missing_grant(message, role)
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        grant = missing_grant(message, role)
         hint = f"run as an owner: {grant}" if grant else "give the role what it lacks"
         return RefusedError(f"role {role} may not go on while {doing}: {message}", hint=hint, reason="privilege")
     state = getattr(error, "sqlstate", None)

@@ -4,17 +4,9 @@ SELECT pg_advisory_xact_lock(hashtextextended(:'schema' || ' line ' || $1, 0));
 
 -- name: published
 -- Every bundle of a line, oldest first. $1: line.
-SELECT id, label, digest, names, checksums, required, serves, wanted_seq, withdrawn_at IS NOT NULL AS withdrawn,
-    intent, published_at, published_by, wanted_at
+SELECT id, label, digest, names, checksums, required, serves, order_policy, wanted_seq,
+    withdrawn_at IS NOT NULL AS withdrawn, intent, published_at, published_by, wanted_at
 FROM :"schema".bundle WHERE line = $1 ORDER BY id;
-
--- name: wanted
--- The wanted bundle of a line. $1: line.
-SELECT id, label, digest, names, checksums, required, serves, wanted_seq, withdrawn_at IS NOT NULL AS withdrawn,
-    intent, published_at, published_by, wanted_at
-FROM :"schema".bundle
-WHERE line = $1 AND withdrawn_at IS NULL AND wanted_seq IS NOT NULL
-ORDER BY wanted_seq DESC LIMIT 1;
 
 -- name: insert_files
 -- Store contents, each once. $1: checksums, $2: contents.
@@ -23,17 +15,17 @@ SELECT u.checksum, u.content FROM unnest($1::text[], $2::bytea[]) AS u (checksum
 ON CONFLICT (checksum) DO NOTHING;
 
 -- name: insert_bundle
--- $1: line, $2: label, $3: digest, $4: names, $5: checksums, $6: required, $7: serves, $8: intent.
-INSERT INTO :"schema".bundle (line, label, digest, names, checksums, required, serves, intent)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+-- $1: line, $2: label, $3: digest, $4: names, $5: checksums, $6: required, $7: serves, $8: order, $9: intent.
+INSERT INTO :"schema".bundle (line, label, digest, names, checksums, required, serves, order_policy, intent)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 RETURNING id;
 
 -- name: make_wanted
--- Make a bundle the wanted one, and tell the workers. $1: bundle id, $2: channel, $3: line.
+-- Make a bundle the wanted one, and tell the workers. $1: bundle id, $2: channel, $3: line, $4: intent.
 WITH head AS (
     UPDATE :"schema".bundle
     SET wanted_seq = nextval(format('%I.wanted_seq', :'schema')::regclass), wanted_at = clock_timestamp(),
-        withdrawn_at = NULL, withdrawn_by = NULL
+        withdrawn_at = NULL, withdrawn_by = NULL, intent = $4
     WHERE id = $1
 )
 SELECT pg_notify($2, $3);
@@ -56,54 +48,47 @@ JOIN :"schema".bundle_file AS f USING (checksum)
 WHERE b.id = $1;
 
 -- name: ensure_target
--- The target's row, made if it is not there; a target follows one line. $1: name, $2: line.
-INSERT INTO :"schema".target AS t (name, line) VALUES ($1, $2)
-ON CONFLICT (name) DO UPDATE SET line = excluded.line WHERE t.line <> excluded.line;
-
--- name: target
--- $1: target name, $2: line.
-SELECT t.id, t.line, t.paused_at, t.paused_by FROM :"schema".target AS t WHERE t.name = $1;
+-- Make the target's row where it is missing. $1: name, $2: line.
+INSERT INTO :"schema".target (name, line) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING;
 
 -- name: pause
 -- $1: target name, $2: whether to pause.
 UPDATE :"schema".target
 SET paused_at = CASE WHEN $2 THEN clock_timestamp() END, paused_by = CASE WHEN $2 THEN current_user END
-WHERE name = $1
-RETURNING id;
+WHERE name = $1;
 
--- name: job
--- The job of a target and a bundle. $1: target name, $2: bundle id.
-SELECT j.id, j.state, j.attempts, j.worker, j.applied, j.created_at, j.started_at, j.finished_at, j.failure::text
-FROM :"schema".job AS j
-JOIN :"schema".target AS t ON t.id = j.target_id
-WHERE t.name = $1 AND j.bundle_id = $2;
-
--- name: ensure_job
--- $1: target name, $2: bundle id.
-INSERT INTO :"schema".job (target_id, bundle_id)
-SELECT t.id, $2 FROM :"schema".target AS t WHERE t.name = $1
-ON CONFLICT (target_id, bundle_id) DO NOTHING;
+-- name: open_job
+-- The job of a target and a bundle, made if need be; open jobs for other bundles are not needed any more.
+-- $1: target name, $2: bundle id, $3: worker.
+WITH t AS (
+    SELECT id FROM :"schema".target WHERE name = $1
+), gone AS (
+    UPDATE :"schema".job AS other SET state = 'superseded', finished_at = clock_timestamp()
+    FROM t
+    WHERE other.target_id = t.id AND other.bundle_id <> $2 AND other.state NOT IN ('succeeded', 'superseded')
+    RETURNING other.id
+), told AS (
+    INSERT INTO :"schema".job_event (job_id, state, worker) SELECT id, 'superseded', $3 FROM gone
+)
+INSERT INTO :"schema".job (target_id, bundle_id) SELECT id, $2 FROM t
+ON CONFLICT (target_id, bundle_id) DO UPDATE SET bundle_id = excluded.bundle_id
+RETURNING id AS job_id, state AS job_state, attempts AS job_attempts, worker AS job_worker, applied AS job_applied,
+    started_at AS job_started_at, finished_at AS job_finished_at, failure::text AS job_failure;
 
 -- name: set_job
--- Record a transition, and tell it as an event. $1: job, $2: state, $3: worker, $4: epoch, $5: failure (jsonb),
--- $6: migrations applied in this attempt.
+-- Record a transition, and tell it as an event. $1: job, $2: state, $3: worker, $4: epoch or null, $5: failure
+-- (jsonb), $6: migrations applied in this attempt, $7: the state that it must be in.
 WITH moved AS (
     UPDATE :"schema".job SET
-        state = $2::text, worker = $3, epoch = $4, failure = $5::jsonb, applied = $6,
+        state = $2::text, worker = $3, epoch = coalesce($4, epoch), failure = $5::jsonb, applied = $6,
         attempts = attempts + CASE WHEN $2::text = 'running' THEN 1 ELSE 0 END,
         started_at = CASE WHEN $2::text = 'running' THEN clock_timestamp() ELSE started_at END,
         finished_at = CASE WHEN $2::text IN ('running', 'pending') THEN NULL ELSE clock_timestamp() END
-    WHERE id = $1
+    WHERE id = $1 AND state = $7
     RETURNING id
 )
 INSERT INTO :"schema".job_event (job_id, state, worker, detail)
 SELECT id, $2::text, $3, $5::jsonb FROM moved;
-
--- name: supersede_jobs
--- Open jobs of a target for bundles other than the wanted one are not needed any more. $1: target, $2: bundle id.
-UPDATE :"schema".job AS j SET state = 'superseded', finished_at = clock_timestamp()
-FROM :"schema".target AS t
-WHERE t.id = j.target_id AND t.name = $1 AND j.bundle_id <> $2 AND j.state NOT IN ('succeeded', 'superseded');
 
 -- name: forget_events
 -- Events are kept for ninety days.

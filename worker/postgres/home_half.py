@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from worker.core.bundle import Bundle, build_bundle
+from worker.core.bundle import Bundle, OrderPolicy, build_bundle
 from worker.core.failure import Failure
 from worker.core.job import JobEvent, JobState, advance
 from worker.core.migration import Direction, parse_file_name
@@ -21,8 +21,10 @@ from worker.core.wanted import (
     Published,
     decide_publish,
 )
+from worker.postgres.faults import told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
+from worker.postgres.transaction import transaction
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -36,6 +38,7 @@ class Row:
     names: tuple[str, ...]
     required: tuple[int, ...]
     serves: int | None
+    order: OrderPolicy | None
     intent: Intent
     published_at: datetime
     published_by: str
@@ -94,25 +97,21 @@ class HomeHalf:
 
     async def bundles(self) -> tuple[Row, ...]:
         """Every bundle of the line, oldest first."""
-        return tuple(map(_row, await self._conn.fetch(self._sql["published"], self._line)))
-
-    async def wanted(self) -> Row | None:
-        """The wanted bundle of the line."""
-        row = await self._conn.fetchrow(self._sql["wanted"], self._line)
-        return None if row is None else _row(row)
+        async with told(self._session, "reading the bundles"):
+            return tuple(map(row_of, await self._conn.fetch(self._sql["published"], self._line)))
 
     async def publish(self, bundle: Bundle, intent: Intent) -> PublishDecision:
         """Decide what the offer changes, and change it: the rows and the NOTIFY commit together."""
-        async with self._conn.transaction():
+        async with transaction(self._session, "publishing"):
             await self._conn.execute(self._sql["line_lock"], self._line)
             offer = Offer(bundle.label, bundle.digest, bundle.checksums)
             known = [row.published for row in await self.bundles()]
             decision = decide_publish(offer, known, intent)
             match decision:
                 case New():
-                    await self._make_wanted(await self._insert(bundle, intent))
+                    await self._make_wanted(await self._insert(bundle, intent), intent)
                 case KnownNowWanted(published):
-                    await self._make_wanted(published.id)
+                    await self._make_wanted(published.id, intent)
                 case _:
                     pass
         return decision
@@ -130,90 +129,93 @@ class HomeHalf:
             sums,
             list(required_versions(bundle.migrations)),
             bundle.manifest.serves,
+            None if bundle.manifest.order is None else bundle.manifest.order.value,
             intent.value,
         )
         return new
 
-    async def _make_wanted(self, bundle_id: int) -> None:
-        await self._conn.execute(self._sql["make_wanted"], bundle_id, self._channel, self._line)
+    async def _make_wanted(self, bundle_id: int, intent: Intent) -> None:
+        await self._conn.execute(self._sql["make_wanted"], bundle_id, self._channel, self._line, intent.value)
 
     async def withdraw(self, label: str) -> bool:
         """Take a bundle back; tells whether there was one to take back. The one before it becomes wanted."""
-        async with self._conn.transaction():
+        async with transaction(self._session, "withdrawing a bundle"):
             await self._conn.execute(self._sql["line_lock"], self._line)
             return bool(await self._conn.fetch(self._sql["withdraw"], self._line, label, self._channel))
 
     async def load(self, row: Row) -> Bundle:
         """Read a bundle's files back and make the bundle of them again."""
-        files = {r["name"]: r["content"] for r in await self._conn.fetch(self._sql["bundle_files"], row.published.id)}
+        async with told(self._session, "reading a bundle"):
+            rows = await self._conn.fetch(self._sql["bundle_files"], row.published.id)
+        files = {r["name"]: r["content"] for r in rows}
         return build_bundle(files, row.published.label, f"bundle {row.published.label}")
 
     async def ensure_target(self, name: str) -> None:
         """Make the target's row where it is missing."""
-        await self._conn.execute(self._sql["ensure_target"], name, self._line)
+        async with told(self._session, "recording the target"):
+            await self._conn.execute(self._sql["ensure_target"], name, self._line)
 
-    async def target(self, name: str) -> TargetRow | None:
-        """The target's row."""
-        row = await self._conn.fetchrow(self._sql["target"], name)
-        return None if row is None else TargetRow(row["id"], row["line"], row["paused_by"], row["paused_at"])
-
-    async def set_paused(self, name: str, *, paused: bool) -> bool:
-        """Pause or resume a target; tells whether it is known."""
-        return await self._conn.fetchval(self._sql["pause"], name, paused) is not None
-
-    async def job(self, target: str, bundle_id: int) -> Job | None:
-        """The job of a target and a bundle."""
-        row = await self._conn.fetchrow(self._sql["job"], target, bundle_id)
-        return None if row is None else _job(row)
+    async def set_paused(self, name: str, *, paused: bool) -> None:
+        """Pause or resume a target."""
+        async with told(self._session, "recording the pause"):
+            await self._conn.execute(self._sql["pause"], name, paused)
 
     async def open_job(self, target: str, bundle_id: int) -> Job:
-        """The job of a target and a bundle, made if need be; jobs for other bundles are superseded."""
-        await self._conn.execute(self._sql["ensure_job"], target, bundle_id)
-        await self._conn.execute(self._sql["supersede_jobs"], target, bundle_id)
-        job = await self.job(target, bundle_id)
-        if job is None:
-            raise AssertionError("a job was just made")
-        return job
+        """The job of a known target and a bundle, made if need be; jobs for other bundles are superseded."""
+        async with told(self._session, "opening the job"):
+            row = await self._conn.fetchrow(self._sql["open_job"], target, bundle_id, self._session.worker)
+        if row is None:
+            raise AssertionError("the target's row is there")
+        return job_of(row)
 
     async def move_job(
-        self, job: Job, event: JobEvent, *, epoch: int, applied: int = 0, failure: JobFailure | None = None
+        self,
+        job: Job,
+        event: JobEvent,
+        *,
+        epoch: int | None = None,
+        applied: int = 0,
+        failure: JobFailure | None = None,
     ) -> Job:
         """Record a transition; an event that cannot happen in the job's state changes nothing."""
         state = advance(job.state, event)
         if state is None:
             return job
         document = None if failure is None else failure.document
-        await self._conn.execute(
-            self._sql["set_job"], job.id, state.value, self._session.worker, epoch, document, applied
-        )
-        return Job(job.id, state, job.attempts, self._session.worker, applied, job.started_at, None, None)
+        values = (job.id, state.value, self._session.worker, epoch, document, applied, job.state.value)
+        async with told(self._session, "recording the job"):
+            await self._conn.execute(self._sql["set_job"], *values)
+        return replace(job, state=state, worker=self._session.worker, applied=applied)
 
     async def wake(self) -> None:
         """Tell the workers to look again."""
-        await self._conn.execute("SELECT pg_notify($1, $2)", self._channel, self._line)
+        async with told(self._session, "waking the workers"):
+            await self._conn.execute("SELECT pg_notify($1, $2)", self._channel, self._line)
 
     async def forget_events(self) -> None:
         """Remove job events that are older than ninety days."""
-        await self._conn.execute(self._sql["forget_events"])
+        async with told(self._session, "forgetting old events"):
+            await self._conn.execute(self._sql["forget_events"])
 
 
 def _checksums(bundle: Bundle) -> list[str]:
     return [sha256(content).hexdigest() for content in bundle.files.values()]
 
 
-def _row(row: "Record") -> Row:
+def row_of(row: "Record") -> Row:
+    """A bundle's row, from the columns that the queries `published` and `sight` give it."""
     sums: dict[int, str | None] = {}
     for name, checksum in zip(row["names"], row["checksums"], strict=True):
         parsed = parse_file_name(name)
         if parsed is not None:
             up = parsed.direction is Direction.UP
             sums[parsed.version] = checksum if up else sums.get(parsed.version)
-    published = Published(row["id"], row["label"], row["digest"], row["wanted_seq"], row["withdrawn"], sums)
     return Row(
-        published,
+        Published(row["id"], row["label"], row["digest"], row["wanted_seq"], row["withdrawn"], sums),
         tuple(row["names"]),
         tuple(row["required"]),
         row["serves"],
+        None if row["order_policy"] is None else OrderPolicy(row["order_policy"]),
         Intent(row["intent"]),
         row["published_at"],
         row["published_by"],
@@ -221,14 +223,15 @@ def _row(row: "Record") -> Row:
     )
 
 
-def _job(row: "Record") -> Job:
+def job_of(row: "Record") -> Job:
+    """A job's row, from the columns that the queries `open_job` and `sight` give it."""
     return Job(
-        row["id"],
-        JobState(row["state"]),
-        row["attempts"],
-        row["worker"],
-        row["applied"],
-        row["started_at"],
-        row["finished_at"],
-        None if row["failure"] is None else json.loads(row["failure"]),
+        row["job_id"],
+        JobState(row["job_state"]),
+        row["job_attempts"],
+        row["job_worker"],
+        row["job_applied"],
+        row["job_started_at"],
+        row["job_finished_at"],
+        None if row["job_failure"] is None else json.loads(row["job_failure"]),
     )

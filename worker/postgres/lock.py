@@ -7,12 +7,14 @@ The protocol, in order:
    tried, never waited for in the server: a session that waits in pg_advisory_lock() holds a snapshot, and a
    CREATE INDEX CONCURRENTLY of the holder would wait for that snapshot for ever. Between attempts the session is
    idle, outside any transaction. If one key is taken, those already got are given back before the next attempt.
-2. Tidegate's own key is taken twice. `hold_fence` gives one back and takes it again in every transaction, and so
-   notices at once when a migration's body dropped the session's locks (pg_advisory_unlock_all, DISCARD ALL).
-3. The holder commits a raise of the target's epoch before it reads anything that it decides by. The raise needs the
-   fence row's lock, which every fenced transaction holds until it ends. So either an older holder's transaction
-   committed before the raise, and is seen by the reads that follow, or its `hold_fence` finds another epoch, raises
-   TG001, and nothing of it is committed.
+2. Tidegate's own key is taken twice. `hold_fence` gives one back and takes it again in every transaction, without
+   ever being without it, and so notices at once when a migration's body dropped the session's locks
+   (pg_advisory_unlock_all, DISCARD ALL).
+3. Under the lock the holder looks once more: another worker has usually done the work meanwhile, and then there is
+   nothing to write and no epoch to raise. Otherwise it commits a raise of the target's epoch before it reads anything
+   that it decides a write by. The raise needs the fence row's lock, which every fenced transaction holds until it
+   ends. So either an older holder's transaction committed before the raise, and is seen by the reads that follow, or
+   its `hold_fence` finds another epoch, raises TG001, and nothing of it is committed.
 4. The epoch belongs to this connection: it is never used on another one, nor after the connection was lost.
 5. Golang-migrate's keys, but not our own, are given back while a statement runs that waits for all older snapshots
    (CREATE INDEX CONCURRENTLY): a golang-migrate that waits in the server for its key holds such a snapshot.
@@ -31,6 +33,7 @@ from worker.core.events import LockAcquired, LockReleased, LockTimedOut, LockWai
 from worker.core.lock_keys import control_key, golang_keys, target_key
 from worker.core.target import Target, quote_identifier
 from worker.errors import TimedOutError
+from worker.postgres.faults import told
 from worker.postgres.queries import queries, quote_literal
 from worker.postgres.session import Session
 
@@ -87,24 +90,28 @@ async def hold(session: Session, keys: Keys, limit: float | None) -> AsyncIterat
     Raises:
         TimedOutError: Somebody else held it for longer than `limit`; says who.
     """
-    waited = await _wait(session, keys, limit)
+    async with told(session, "taking the lock"):
+        waited = await _wait(session, keys, limit)
     taken_at = session.clock()
     yield waited
-    await _give_back(session, keys.in_order)
+    async with told(session, "giving the lock back"):
+        await _give_back(session, keys.in_order)
     session.emit(LockReleased(session.clock() - taken_at))
 
 
 async def raise_fence(session: Session, keys: Keys, target: Target, waited: float) -> Held:
-    """Commit a raise of the target's epoch; nothing may be read for a decision before (rule 3)."""
+    """Commit a raise of the target's epoch; nothing may be read for a write's decision before (rule 3)."""
     sql = queries("target", session.control)["raise_fence"]
-    epoch = await session.conn.fetchval(sql, target.name, session.worker)
+    async with told(session, "raising the fence"):
+        epoch = await session.conn.fetchval(sql, target.name, session.worker)
     session.emit(LockAcquired(epoch, waited))
     return Held(session.bind(epoch=epoch), target, keys, epoch)
 
 
 async def release_foreign(held: Held) -> None:
     """Give golang-migrate's keys back, but not our own (rule 5)."""
-    await _give_back(held.session, held.keys.foreign)
+    async with told(held.session, "giving golang-migrate's keys back"):
+        await _give_back(held.session, held.keys.foreign)
 
 
 async def retake_foreign(held: Held, limit: float | None) -> None:
@@ -113,34 +120,37 @@ async def retake_foreign(held: Held, limit: float | None) -> None:
     Raises:
         TimedOutError: A golang-migrate got in between and did not end in time.
     """
-    await _wait(held.session, Keys((), held.keys.foreign), limit)
+    async with told(held.session, "taking golang-migrate's keys again"):
+        await _wait(held.session, Keys((), held.keys.foreign), limit)
 
 
 async def _wait(session: Session, keys: Keys, limit: float | None) -> float:
     began = session.clock()
     attempt = 0
-    told = None
+    told_of = None
     while not await _try(session, keys.in_order):
         attempt += 1
-        waited = session.clock() - began
         holder = await _holder(session, keys)
-        if holder is not None and holder.holder_pid != told:
+        if holder is not None and holder.holder_pid != told_of:
             session.emit(holder)
-            told = holder.holder_pid
+            told_of = holder.holder_pid
+        waited = session.clock() - began
         if limit is not None and waited >= limit:
             session.emit(LockTimedOut(waited))
             raise _timed_out(waited, holder)
-        await anyio.sleep(_POLL.delay(attempt, session.jitter()))
+        delay = _POLL.delay(attempt, session.jitter())
+        await anyio.sleep(delay if limit is None else min(delay, limit - waited))
     return session.clock() - began
 
 
 async def _try(session: Session, keys: tuple[int, ...]) -> bool:
     """Try every key in order, and give back what was got when one of them is taken."""
-    for got, key in enumerate(keys):
-        if not await session.conn.fetchval(f"SELECT pg_try_advisory_lock({key})"):
-            await _give_back(session, keys[:got])
-            return False
-    return True
+    # CASE evaluates its conditions in order and stops at the first that holds: no key is tried behind a taken one.
+    tried = " ".join(f"WHEN NOT pg_try_advisory_lock({key}) THEN {got}" for got, key in enumerate(keys))
+    got: int = await session.conn.fetchval(f"SELECT CASE {tried} ELSE {len(keys)} END")
+    if got < len(keys):
+        await _give_back(session, keys[:got])
+    return got == len(keys)
 
 
 async def _give_back(session: Session, keys: tuple[int, ...]) -> None:

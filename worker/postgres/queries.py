@@ -10,7 +10,7 @@ from pathlib import Path
 
 from worker.core.target import quote_identifier
 
-_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+_NAME = re.compile(r"^-- name: (\w+)\n(?:--.*\n)*", re.MULTILINE)
 
 
 def with_schema(sql: str, schema: str) -> str:
@@ -26,7 +26,7 @@ def quote_literal(text: str) -> str:
 
 @cache
 def queries(file: str, schema: str) -> dict[str, str]:
-    """The queries of `file` (for example "target"), by name."""
+    """The queries of `file` (for example "target"), by name, without their descriptions."""
     text = Path(__file__).with_name(f"{file}.sql").read_text(encoding="utf-8")
     _, *parts = _NAME.split(with_schema(text, schema))
     return dict(zip(parts[::2], parts[1::2], strict=True))

@@ -14,19 +14,19 @@ SELECT
 -- name: control_versions
 -- The highest control migration applied, of each half.
 SELECT
-    (SELECT max(version) FROM :"schema".target_version) AS target,
-    (SELECT max(version) FROM :"schema".home_version) AS home;
+    (SELECT max(version) FROM :"schema".target_version) AS target_half,
+    (SELECT max(version) FROM :"schema".home_version) AS home_half;
 
 -- name: observe
 -- Everything that planning needs of the target half, in one row. $1: target; :version_table is its table.
 SELECT
     v.version AS v_version, v.dirty AS v_dirty,
-    l.versions, l.names, l.checksums,
+    l.versions AS l_versions, l.names AS l_names, l.checksums AS l_checksums,
     j.version AS j_version, j.direction AS j_direction, j.done AS j_done, j.cut AS j_cut, j.cut_pid AS j_cut_pid,
-    r.target IS NOT NULL AS has_readiness,
-    r.bundle, r.versions AS r_versions, r.lowest_pending, r.deferred, r.bundles, r.serves, r.version_table,
-    r.system_identifier, r.database_oid, r.epoch AS r_epoch,
-    f.epoch, f.pinned
+    r.target AS r_target, r.bundle AS r_bundle, r.versions AS r_versions, r.lowest_pending AS r_lowest_pending,
+    r.deferred AS r_deferred, r.bundles AS r_bundles, r.serves AS r_serves, r.version_table AS r_version_table,
+    r.system_identifier AS r_system, r.database_oid AS r_database, r.epoch AS r_epoch,
+    f.epoch AS f_epoch, f.pinned AS f_pinned, f.pinned_at AS f_pinned_at
 FROM (
     SELECT
         coalesce(array_agg(version ORDER BY version), '{}') AS versions,
@@ -49,17 +49,21 @@ LEFT JOIN :"schema".fence AS f ON f.target = $1;
 -- name: readiness
 -- The readiness row alone, with this server's identity: all that a gate may read. $1: target, null for the only one.
 SELECT
-    r.target, r.bundle, r.versions AS r_versions, r.lowest_pending, r.deferred, r.bundles, r.serves, r.version_table,
-    r.system_identifier, r.database_oid, r.epoch AS r_epoch,
+    r.target AS r_target, r.bundle AS r_bundle, r.versions AS r_versions, r.lowest_pending AS r_lowest_pending,
+    r.deferred AS r_deferred, r.bundles AS r_bundles, r.serves AS r_serves, r.version_table AS r_version_table,
+    r.system_identifier AS r_system, r.database_oid AS r_database, r.epoch AS r_epoch,
     (SELECT c.system_identifier FROM pg_control_system() AS c) AS here_system,
     (SELECT d.oid::bigint FROM pg_database AS d WHERE d.datname = current_database()) AS here_database
 FROM :"schema".readiness AS r
 WHERE $1::text IS NULL OR r.target = $1;
 
 -- name: raise_fence
--- Take over the target: whatever was begun with an older epoch cannot commit any more. $1: target, $2: worker.
+-- Take over the target: whatever was begun with an older epoch cannot commit any more. It waits, for as long as it
+-- takes, for a fenced transaction that is under way: the CTE is read first, and lifts the session's lock_timeout for
+-- this transaction alone. $1: target, $2: worker.
+WITH patient AS MATERIALIZED (SELECT set_config('lock_timeout', '0', true) AS lock_timeout)
 INSERT INTO :"schema".fence AS f (target, epoch, worker, backend_pid)
-VALUES ($1, 1, $2, pg_backend_pid())
+SELECT $1, 1, $2, pg_backend_pid() FROM patient
 ON CONFLICT (target) DO UPDATE
 SET epoch = f.epoch + 1, worker = excluded.worker, backend_pid = excluded.backend_pid, raised_at = clock_timestamp()
 RETURNING epoch;
@@ -98,7 +102,8 @@ ORDER BY 1, 2;
 SELECT DISTINCT target FROM :"schema".ledger;
 
 -- name: write_readiness
--- State what the target is ready for. $1: target to $12: worker, $13: when the bundle became wanted.
+-- State what the target is ready for, and tell the gates. $1: target to $12: worker, $13: when the bundle became
+-- wanted, $14: channel.
 INSERT INTO :"schema".readiness (
     target, bundle, versions, lowest_pending, deferred, bundles, serves, version_table,
     system_identifier, database_oid, epoch, worker)
@@ -109,7 +114,7 @@ ON CONFLICT (target) DO UPDATE SET
     version_table = excluded.version_table, system_identifier = excluded.system_identifier,
     database_oid = excluded.database_oid, epoch = excluded.epoch, worker = excluded.worker,
     set_at = clock_timestamp()
-RETURNING extract(epoch FROM clock_timestamp() - $13::timestamptz)::float8 AS seconds;
+RETURNING extract(epoch FROM clock_timestamp() - $13::timestamptz)::float8 AS seconds, pg_notify($14, target);
 
 -- name: adopt
 -- Take over versions that the version table implies. $1: target, $2: bundle, $3: worker, $4: epoch,
@@ -135,10 +140,6 @@ SELECT target, version, name, 'force', checksum, bundle, 'forced', $3, $4 FROM g
 -- name: clear_journal
 -- Forget what was under way. $1: target.
 DELETE FROM :"schema".journal WHERE target = $1;
-
--- name: pin
--- Pin or unpin the target. $1: target, $2: what pinned it, or null.
-UPDATE :"schema".fence SET pinned = $2 WHERE target = $1;
 
 -- name: history
 -- What was done to a target, newest first. $1: target, $2: limit.

@@ -1,8 +1,12 @@
-"""The target half: what a target's own database says, and the writes to it that carry an epoch."""
+"""The target half: what a target's own database says, and the writes to it that carry an epoch.
+
+The writes go into a transaction that the caller opened with `fenced`, so that several of them can commit together.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from worker.core.migration import Direction
@@ -10,6 +14,7 @@ from worker.core.plan import Entry, Observed, Progress, VersionRow
 from worker.core.readiness import Identity, Readiness, VersionTable
 from worker.core.target import Target, quote_identifier
 from worker.errors import RefusedError
+from worker.postgres.faults import told
 from worker.postgres.lock import Held
 from worker.postgres.queries import queries, quote_literal
 from worker.postgres.session import Session
@@ -17,6 +22,14 @@ from worker.postgres.session import Session
 if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.connection import Connection
+
+
+class Action(Enum):
+    """Why versions are recorded without having been run here."""
+
+    ADOPT = "adopt"
+    FORCE = "force"
+
 
 _NO_TABLE = "(SELECT NULL::bigint AS version, NULL::boolean AS dirty LIMIT 0) AS absent"
 
@@ -36,12 +49,13 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the target half says of one target."""
+    """What the target half says of one target; `pinned` is the command that pinned it."""
 
     observed: Observed
-    readiness: Readiness | None
-    epoch: int | None
-    pinned: str | None
+    readiness: Readiness | None = None
+    epoch: int | None = None
+    pinned: str | None = None
+    pinned_at: datetime | None = None
 
 
 async def survey(session: Session, schema: str | None, table: str) -> Survey:
@@ -50,7 +64,8 @@ async def survey(session: Session, schema: str | None, table: str) -> Survey:
     Raises:
         RefusedError: no schema of the search path exists, so that unqualified names would have no home.
     """
-    row = await session.conn.fetchrow(queries("target", session.control)["survey"], schema, table)
+    async with told(session, "looking at the database"):
+        row = await session.conn.fetchrow(queries("target", session.control)["survey"], schema, table)
     if row is None or row["schema"] is None:
         raise RefusedError(
             "no schema of this role's search_path exists, so the version table has no home",
@@ -72,93 +87,103 @@ class TargetHalf:
     """The target half's reads and writes for one target, on one connection."""
 
     def __init__(self, session: Session, target: Target) -> None:
+        self._session = session
         self._conn = session.conn
-        self._control = session.control
         self._sql = queries("target", session.control)
         self._target = target
         self._worker = session.worker
 
     async def observe(self, *, has_table: bool) -> Observation:
         """Read everything that planning needs, in one round trip and one snapshot."""
-        table = self._target.relation if has_table else _NO_TABLE
-        row = await self._conn.fetchrow(self._sql["observe"].replace(":version_table", table), self._target.name)
+        sql = observe_sql(self._sql["observe"], self._target, has_table=has_table)
+        async with told(self._session, f"looking at {self._target.name}"):
+            row = await self._conn.fetchrow(sql, self._target.name)
         if row is None:
             raise AssertionError("the observe query returns one row")
-        observed = Observed(_ledger(row), _version_row(row), _progress(row))
-        return Observation(observed, _readiness(row) if row["has_readiness"] else None, row["epoch"], row["pinned"])
+        return observation_of(row)
 
     async def observe_version(self, *, has_table: bool) -> Observation:
         """Read the version table alone, where there is no control schema."""
+        if not has_table:
+            return Observation(Observed())
         sql = (
             f"SELECT version AS v_version, dirty AS v_dirty FROM {self._target.relation} ORDER BY version DESC LIMIT 1"
         )
-        row = await self._conn.fetchrow(sql) if has_table else None
-        return Observation(Observed(recorded=None if row is None else _version_row(row)), None, None, None)
+        async with told(self._session, f"reading {self._target.name}"):
+            row = await self._conn.fetchrow(sql)
+        return Observation(Observed(recorded=None if row is None else _version_row(row)))
 
     async def ensure_version_table(self) -> None:
         """Create the version table in golang-migrate's form where it is missing."""
-        await self._conn.execute(
-            f"CREATE TABLE IF NOT EXISTS {self._target.relation} "
-            "(version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
-        )
+        async with told(self._session, f"creating {self._target.name}"):
+            await self._conn.execute(
+                f"CREATE TABLE IF NOT EXISTS {self._target.relation} "
+                "(version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
+            )
 
     async def rivals(self, *, has_control: bool) -> tuple[str, ...]:
         """Names of other golang-migrate tables that hold a version and belong to no target of ours."""
-        known = {row["target"] for row in await self._conn.fetch(self._sql["known_targets"])} if has_control else set()
-        tables = [Target(row["schema"], row["table"]) for row in await self._conn.fetch(self._sql["rivals"])]
-        others = [table for table in tables if table != self._target and table.name not in known]
-        return tuple([t.name for t in others if await self._conn.fetchval(f"SELECT true FROM {t.relation} LIMIT 1")])
-
-    async def adopt(self, held: Held, entries: Iterable[Entry], bundle: str, action: str) -> None:
-        """Record versions that are applied without having been run here; `action` is adopt or force."""
-        rows = tuple(entries)
-        async with self._conn.transaction():
-            await self._conn.execute(held.fence_sql)
-            await self._conn.execute(
-                self._sql["adopt"],
-                self._target.name,
-                bundle,
-                self._worker,
-                held.epoch,
-                [e.version for e in rows],
-                [e.name for e in rows],
-                [e.checksum for e in rows],
-                {"adopt": "adopted", "force": "forced"}[action],
-                action,
+        async with told(self._session, "looking for other version tables"):
+            rows = await self._conn.fetch(self._sql["known_targets"]) if has_control else []
+            known = {row["target"] for row in rows}
+            tables = [Target(row["schema"], row["table"]) for row in await self._conn.fetch(self._sql["rivals"])]
+            others = [table for table in tables if table != self._target and table.name not in known]
+            return tuple(
+                [t.name for t in others if await self._conn.fetchval(f"SELECT true FROM {t.relation} LIMIT 1")]
             )
+
+    async def adopt(self, held: Held, entries: Iterable[Entry], bundle: str, action: Action) -> None:
+        """Record versions that are applied without having been run here."""
+        rows = tuple(entries)
+        await self._conn.execute(
+            self._sql["adopt"],
+            self._target.name,
+            bundle,
+            self._worker,
+            held.epoch,
+            [e.version for e in rows],
+            [e.name for e in rows],
+            [e.checksum for e in rows],
+            {Action.ADOPT: "adopted", Action.FORCE: "forced"}[action],
+            action.value,
+        )
+
+    async def force(self, held: Held, version: int | None) -> None:
+        """Set the version table, and forget what the ledger holds above it and what was under way."""
+        above = -1 if version is None else version
+        await self._conn.execute(version_row_sql(self._target, version, dirty=False))
+        await self._conn.execute(self._sql["forget_above"], self._target.name, above, self._worker, held.epoch)
+        await self._conn.execute(self._sql["clear_journal"], self._target.name)
 
     async def pin(self, held: Held, what: str | None) -> None:
         """Pin the target, saying what pinned it, or let it go."""
-        async with self._conn.transaction():
-            await self._conn.execute(held.fence_sql)
-            await self._conn.execute(pin_sql(held, what))
+        await self._conn.execute(pin_sql(held, what))
 
-    async def write_readiness(self, held: Held, row: Readiness, wanted_at: datetime | None) -> float | None:
-        """Write the readiness row under the fence, and tell the gates; returns the seconds since `wanted_at`."""
-        async with self._conn.transaction():
-            await self._conn.execute(held.fence_sql)
-            seconds: float | None = await self._conn.fetchval(
-                self._sql["write_readiness"],
-                self._target.name,
-                row.bundle,
-                list(row.versions),
-                row.lowest_pending,
-                list(row.deferred),
-                list(row.bundles),
-                row.serves,
-                row.version_table.value,
-                row.identity.system_identifier,
-                row.identity.database_oid,
-                row.epoch,
-                self._worker,
-                wanted_at,
-            )
-            await self._conn.execute("SELECT pg_notify($1, $2)", f"{self._control}_ready", self._target.name)
+    async def write_readiness(self, row: Readiness, wanted_at: datetime | None) -> float | None:
+        """Write the readiness row, and tell the gates; returns the seconds since `wanted_at`."""
+        seconds: float | None = await self._conn.fetchval(
+            self._sql["write_readiness"],
+            self._target.name,
+            row.bundle,
+            list(row.versions),
+            row.lowest_pending,
+            list(row.deferred),
+            list(row.bundles),
+            row.serves,
+            row.version_table.value,
+            row.identity.system_identifier,
+            row.identity.database_oid,
+            row.epoch,
+            self._worker,
+            wanted_at,
+            f"{self._session.control}_ready",
+        )
         return seconds
 
     async def history(self, limit: int) -> "list[Record]":
         """What was done to the target, newest first."""
-        return await self._conn.fetch(self._sql["history"], self._target.name, limit)
+        async with told(self._session, "reading the history"):
+            return await self._conn.fetch(self._sql["history"], self._target.name, limit)
 
 
 async def read_readiness(
@@ -166,7 +191,7 @@ async def read_readiness(
 ) -> "tuple[tuple[str, Readiness, Identity], ...]":
     """The readiness rows that match, each with the target's name and the identity of the server asked."""
     rows = await conn.fetch(queries("target", control)["readiness"], target)
-    return tuple((row["target"], _readiness(row), Identity(row["here_system"], row["here_database"])) for row in rows)
+    return tuple((row["r_target"], _readiness(row), Identity(row["here_system"], row["here_database"])) for row in rows)
 
 
 def version_row_sql(target: Target, version: int | None, *, dirty: bool) -> str:
@@ -182,9 +207,9 @@ def version_row_sql(target: Target, version: int | None, *, dirty: bool) -> str:
 
 def pin_sql(held: Held, what: str | None) -> str:
     """SQL that pins the target, or lets it go."""
-    pinned = "NULL" if what is None else quote_literal(what)
+    pinned, at = ("NULL", "NULL") if what is None else (quote_literal(what), "clock_timestamp()")
     fence = f"{quote_identifier(held.session.control)}.fence"
-    return f"UPDATE {fence} SET pinned = {pinned} WHERE target = {quote_literal(held.target.name)}"
+    return f"UPDATE {fence} SET pinned = {pinned}, pinned_at = {at} WHERE target = {quote_literal(held.target.name)}"
 
 
 def lower_readiness_sql(held: Held, version: int, bundles: Iterable[str]) -> str:
@@ -197,8 +222,17 @@ def lower_readiness_sql(held: Held, version: int, bundles: Iterable[str]) -> str
     )
 
 
-def _ledger(row: "Record") -> tuple[Entry, ...]:
-    return tuple(map(Entry, row["versions"], row["names"], row["checksums"]))
+def observe_sql(sql: str, target: Target, *, has_table: bool) -> str:
+    """A query that reads the version table, with that table's name put in, or with an empty one."""
+    return sql.replace(":version_table", target.relation if has_table else _NO_TABLE)
+
+
+def observation_of(row: "Record") -> Observation:
+    """An observation, from the columns of the query `observe`."""
+    ledger = tuple(map(Entry, row["l_versions"], row["l_names"], row["l_checksums"]))
+    observed = Observed(ledger, _version_row(row), _progress(row))
+    readiness = None if row["r_target"] is None else _readiness(row)
+    return Observation(observed, readiness, row["f_epoch"], row["f_pinned"], row["f_pinned_at"])
 
 
 def _version_row(row: "Record") -> VersionRow | None:
@@ -215,13 +249,13 @@ def _progress(row: "Record") -> Progress | None:
 
 def _readiness(row: "Record") -> Readiness:
     return Readiness(
-        bundle=row["bundle"],
+        bundle=row["r_bundle"],
         versions=tuple(row["r_versions"]),
-        lowest_pending=row["lowest_pending"],
-        deferred=tuple(row["deferred"]),
-        bundles=tuple(row["bundles"]),
-        serves=row["serves"],
-        version_table=VersionTable(row["version_table"]),
-        identity=Identity(row["system_identifier"], row["database_oid"]),
+        lowest_pending=row["r_lowest_pending"],
+        deferred=tuple(row["r_deferred"]),
+        bundles=tuple(row["r_bundles"]),
+        serves=row["r_serves"],
+        version_table=VersionTable(row["r_version_table"]),
+        identity=Identity(row["r_system"], row["r_database"]),
         epoch=row["r_epoch"],
     )

@@ -17,6 +17,7 @@ CREATE TABLE :"schema".bundle (
     checksums    text[] NOT NULL,
     required     bigint[] NOT NULL,
     serves       bigint,
+    order_policy text CHECK (order_policy IN ('error', 'apply', 'skip')),
     intent       text NOT NULL CHECK (intent IN ('automatic', 'explicit')),
     published_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     published_by text NOT NULL DEFAULT current_user,
@@ -30,6 +31,9 @@ CREATE TABLE :"schema".bundle (
 COMMENT ON TABLE :"schema".bundle IS
     'Published bundles. The wanted one of a line has the highest wanted_seq among those not withdrawn.';
 COMMENT ON COLUMN :"schema".bundle.required IS 'The versions that a gate waits for (all but gate=off).';
+
+COMMENT ON COLUMN :"schema".bundle.intent IS
+    'Who made it wanted last: a process that offered what it was built with, or a person.';
 
 CREATE TABLE :"schema".target (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

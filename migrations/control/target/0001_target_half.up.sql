@@ -1,5 +1,6 @@
 -- The target half: it lies in every target's own database, shares transactions with the migrations, and is the
--- truth about what is applied. :"schema" and :'schema' stand for the control schema's name, as in psql.
+-- truth about what is applied. :"schema" and :'schema' stand for the control schema's name, as in psql, and :'target'
+-- for the name under which the control schema's own target half is a target.
 
 DO $$
 BEGIN
@@ -20,12 +21,14 @@ CREATE TABLE :"schema".fence (
     worker      text NOT NULL,
     backend_pid integer NOT NULL,
     raised_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    pinned      text
+    pinned      text,
+    pinned_at   timestamptz,
+    CHECK ((pinned IS NULL) = (pinned_at IS NULL))
 );
 COMMENT ON TABLE :"schema".fence IS
     'One row a target. Whoever takes the lock raises the epoch; a write with an older epoch does not commit.';
 COMMENT ON COLUMN :"schema".fence.pinned IS
-    'Which command pinned the target (down, goto, force, up N); workers leave it alone until resume.';
+    'Which command pinned the target (down, goto, force, up N); workers leave it alone until resume, up or a publish.';
 
 CREATE TABLE :"schema".ledger (
     target      text NOT NULL,
@@ -99,7 +102,7 @@ COMMENT ON TABLE :"schema".readiness IS
 CREATE FUNCTION :"schema".hold_fence(target text, epoch bigint, lock_key bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- The lock is held twice; that one of the two can be given back and taken again proves that both are here.
+    -- Giving back succeeds only where the lock is held. It is held twice, so that it is not free even for a moment.
     IF lock_key IS NOT NULL AND NOT (pg_advisory_unlock(lock_key) AND pg_try_advisory_lock(lock_key)) THEN
         RAISE EXCEPTION 'the advisory lock of % was dropped', target USING ERRCODE = 'TG002';
     END IF;
@@ -163,4 +166,4 @@ COMMENT ON VIEW :"schema".status IS 'The readiness rows in short; `version` is t
 
 -- The first epoch of the control schema itself: whoever creates it holds it.
 INSERT INTO :"schema".fence (target, epoch, worker, backend_pid)
-VALUES (:'schema' || '.target_version', 1, 'bootstrap', pg_backend_pid());
+VALUES (:'target', 1, 'bootstrap', pg_backend_pid());

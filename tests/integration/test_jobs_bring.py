@@ -1,0 +1,48 @@
+import anyio
+
+from tests.fixtures.servers import Database
+from tests.fixtures.sites import bundle_of, dump, tables, worker_on
+from worker.core.events import LockAcquired
+from worker.jobs.site import Result
+
+ONE = bundle_of(tables(1, 2), "1.0")
+
+
+async def test_up_on_an_empty_database_bootstraps_publishes_and_applies(database: Database) -> None:
+    async with worker_on(database) as worker:
+        report = await worker.up(ONE)
+
+    assert (report.result, report.applied, report.version) == (Result.APPLIED, (1, 2), 2)
+    assert await database.fetchval("SELECT tidegate.ready(bundle => '1.0')")
+    assert [tuple(row) for row in await database.fetch("SELECT version, dirty FROM schema_migrations")] == [(2, False)]
+
+
+async def test_the_second_up_writes_nothing_and_takes_no_lock(database: Database) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(ONE)
+    before = await dump(database)
+
+    async with worker_on(database) as worker:
+        report = await worker.up(ONE)
+
+        assert report.result is Result.UP_TO_DATE
+        assert worker.recorded.of(LockAcquired) == []
+    assert await dump(database) == before
+
+
+async def test_eight_sessions_at_once_on_an_empty_database_apply_once(database: Database) -> None:
+    reports = []
+
+    async def one(number: int) -> None:
+        async with worker_on(database, name=f"worker-{number}") as worker:
+            reports.append(await worker.up(ONE))
+
+    async with anyio.create_task_group() as group:
+        for number in range(8):
+            group.start_soon(one, number)
+
+    assert sorted(report.result.value for report in reports) == ["applied"] + ["up_to_date"] * 7
+    assert (
+        await database.fetchval("SELECT count(*) FROM tidegate.history WHERE target = 'public.schema_migrations'") == 2
+    )
+    assert await database.fetchval("SELECT epoch FROM tidegate.fence WHERE target = 'public.schema_migrations'") == 1

@@ -1,0 +1,147 @@
+"""One attempt at a job, under the lock and the fence: apply, state what is true, and record what became of it."""
+
+from dataclasses import replace
+from typing import assert_never
+
+import anyio
+
+from worker.core.bundle import Bundle
+from worker.core.events import FenceRejected, JobFailed, JobFinished, JobStarted, Outcome
+from worker.core.job import JobEvent
+from worker.core.plan import Pending, Refused, UpToDate, plan
+from worker.core.readiness import Readiness
+from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TidegateError, TimedOutError
+from worker.jobs.execution import Execution, Statement
+from worker.jobs.look import View, is_wanted, order_of
+from worker.jobs.offer import check_scripts, refused
+from worker.jobs.site import LATEST, Report, Request, Result, Site
+from worker.postgres.faults import ConnectionLostError, FencedError
+from worker.postgres.home_half import HomeHalf, Job, JobFailure
+from worker.postgres.lock import Held
+
+_RECORD_SECONDS = 2.0
+
+
+class Attempt:
+    """An attempt with everything read anew."""
+
+    def __init__(self, held: Held, site: Site, view: View, bundle: Bundle) -> None:
+        self._held = held
+        self._session = held.session.bind(bundle=bundle.label)
+        self._site = site
+        self._view = view
+        self._bundle = bundle
+        self._home = HomeHalf(held.session, view.line)
+        self._job: Job | None = None
+        self._began = held.session.clock()
+
+    async def bring(self, request: Request) -> Report:
+        """Bring the target to the request's goal."""
+        await self._open(request)
+        held = replace(self._held, session=self._session)
+        statement = Statement(held, self._site, self._view, await self._home.bundles())
+        execution = Execution(held, self._site, self._view, self._bundle, statement)
+        try:
+            await self._apply(request, execution)
+            readiness = await execution.finish(request.pin)
+        except BaseException as error:
+            # Also when cancelled: what was done is recorded, within bounds, before the cancellation goes on.
+            with anyio.move_on_after(_RECORD_SECONDS, shield=True):
+                await self._record(execution, error)
+            raise
+        await self._move(JobEvent.SUCCEED, len(execution.applied))
+        self._session.emit(JobFinished(Outcome.SUCCEEDED, len(execution.applied), self._seconds))
+        return self._report(execution, readiness)
+
+    @property
+    def _seconds(self) -> float:
+        return self._session.clock() - self._began
+
+    async def _open(self, request: Request) -> None:
+        """A job is for everything that is wanted; a pinning command is no job, and history keeps it."""
+        name, wanted = self._held.target.name, self._view.wanted
+        if self._view.target is None:
+            await self._home.ensure_target(name)
+        if (
+            wanted is not None
+            and request.goal == LATEST
+            and request.pin is None
+            and is_wanted(self._view, self._bundle)
+        ):
+            self._job = await self._home.open_job(name, wanted.published.id)
+            self._session = self._session.bind(job=self._job.id)
+
+    def _report(self, execution: Execution, readiness: Readiness) -> Report:
+        return Report(
+            Result.APPLIED if execution.applied or execution.adopted else Result.UP_TO_DATE,
+            self._held.target,
+            self._bundle.label,
+            tuple(execution.applied),
+            execution.adopted,
+            execution.observed.highest,
+            readiness,
+        )
+
+    async def _apply(self, request: Request, execution: Execution) -> None:
+        decided = plan(self._bundle, execution.observed, order_of(self._site, self._bundle), request.goal)
+        match decided:
+            case Refused():
+                raise refused(decided)
+            case UpToDate():
+                return
+            case Pending():
+                await self._move(JobEvent.START, 0)
+                check_scripts(decided.effects)
+                versions = [run.migration.version for run in decided.runs]
+                first, last = (versions[0], versions[-1]) if versions else (None, None)
+                self._session.emit(JobStarted(len(versions), first, last))
+                await execution.run(decided, request.pin)
+            case _:
+                assert_never(decided)
+
+    async def _record(self, execution: Execution, error: BaseException) -> None:
+        """Say what became of the job; the ledger stays the truth where this cannot be said."""
+        if isinstance(error, FencedError):
+            self._session.emit(FenceRejected(self._held.epoch))
+        event, outcome = _ended(error)
+        if not isinstance(error, (FencedError, ConnectionLostError)) and not self._session.conn.is_closed():
+            await self._write_down(execution, event, error)
+        applied = len(execution.applied)
+        if isinstance(error, TidegateError) and outcome is not Outcome.INTERRUPTED:
+            self._session.emit(JobFailed(outcome, error.reason, error.message, error.hint, applied, self._seconds))
+        else:
+            self._session.emit(JobFinished(outcome, applied, self._seconds))
+
+    async def _write_down(self, execution: Execution, event: JobEvent, error: BaseException) -> None:
+        try:
+            if event is not JobEvent.INTERRUPT:
+                await execution.write_readiness()
+            await self._move(event, len(execution.applied), error)
+        except TidegateError:
+            # The first error is the one to tell; what could not be written is repaired by the next round.
+            return
+
+    async def _move(self, event: JobEvent, applied: int, error: BaseException | None = None) -> None:
+        if self._job is None:
+            return
+        failure = None
+        if isinstance(error, TidegateError):
+            place = error.failure if isinstance(error, MigrationFailedError) else None
+            failure = JobFailure(error.reason, error.message, error.hint, place)
+        self._job = await self._home.move_job(
+            self._job, event, epoch=self._held.epoch, applied=applied, failure=failure
+        )
+
+
+def _ended(error: BaseException) -> tuple[JobEvent, Outcome]:
+    match error:
+        case InDoubtError():
+            return JobEvent.DOUBT, Outcome.IN_DOUBT
+        case RefusedError():
+            return JobEvent.REFUSE, Outcome.REFUSED
+        case FencedError() | ConnectionLostError() | TimedOutError():
+            return JobEvent.INTERRUPT, Outcome.INTERRUPTED
+        case TidegateError():
+            return JobEvent.FAIL, Outcome.FAILED
+        case _:
+            return JobEvent.INTERRUPT, Outcome.INTERRUPTED

@@ -1,0 +1,55 @@
+"""What the readiness row of a target has to say, and whether it says so."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from worker.core.assess import Wanted, assess
+from worker.core.bundle import OrderPolicy
+from worker.core.job import JobState
+from worker.core.plan import Observed
+from worker.core.readiness import Readiness, VersionTable
+from worker.jobs.look import View
+from worker.jobs.site import Site
+from worker.postgres.home_half import Row
+
+
+def wanted_of(view: View, site: Site, observed: Observed) -> Wanted | None:
+    """What is wanted of the target; versions that the order policy skips are not."""
+    row = view.wanted
+    if row is None:
+        return None
+    floor = observed.highest if (site.order or row.order) is OrderPolicy.SKIP else None
+    versions = tuple(v for v in sorted(row.published.checksums) if floor is None or v > floor or v in observed.versions)
+    return Wanted(row.published.label, versions, frozenset(row.required), row.serves)
+
+
+def required_of(rows: Iterable[Row]) -> dict[str, tuple[int, ...]]:
+    """The versions that a gate waits for, by label."""
+    return {row.published.label: row.required for row in rows}
+
+
+def is_settled(view: View, site: Site) -> bool:
+    """Tell that there is nothing to do: the job ended well, and the row is complete and what would be written now.
+
+    That holds without the bundle's files: the row was written after a plan of this very bundle, which never changes.
+    `bundles` is not compared, for it changes only together with what is wanted or what is applied.
+    """
+    row, observed = view.observation.readiness, view.observation.observed
+    if row is None or view.wanted is None or view.job is None or view.job.state is not JobState.SUCCEEDED:
+        return False
+    now = assess(wanted_of(view, site, observed), {}, observed, view.survey.identity, row.epoch)
+    complete = now.lowest_pending is None and not now.deferred and observed.progress is None
+    return complete and now.version_table is VersionTable.CLEAN and replace(now, bundles=row.bundles) == row
+
+
+def is_stale(view: View) -> bool:
+    """Tell that the row states what is no longer so: another server or database, another ledger or version table.
+
+    Nothing is stale before the first row was written.
+    """
+    row, observed = view.observation.readiness, view.observation.observed
+    return row is not None and _facts(row) != _facts(assess(None, {}, observed, view.survey.identity, row.epoch))
+
+
+def _facts(row: Readiness) -> tuple[object, ...]:
+    return row.identity, row.version_table, row.versions

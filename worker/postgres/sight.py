@@ -1,0 +1,55 @@
+"""Sight: everything that deciding about a target needs, of both halves, read at once."""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from worker.core.target import Target
+from worker.postgres.faults import told
+from worker.postgres.home_half import Job, Row, TargetRow, job_of, row_of
+from worker.postgres.queries import queries
+from worker.postgres.session import Session
+from worker.postgres.target_half import Observation, observation_of, observe_sql
+
+
+@dataclass(frozen=True, slots=True)
+class ControlVersions:
+    """The highest control migration applied, of each half."""
+
+    target: int | None
+    home: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One snapshot; `wanted` is the wanted bundle of the target's line, `job` the target's job for it."""
+
+    versions: ControlVersions
+    observation: Observation
+    target: TargetRow | None
+    wanted: Row | None
+    job: Job | None
+
+
+async def see(session: Session, target: Target, line: str, *, has_table: bool) -> Sight | None:
+    """Read both halves; None where the control schema is older than this query, or half made.
+
+    `line` is for a target that is not known yet.
+    """
+    half = queries("target", session.control)
+    observe, versions = (text.rstrip().rstrip(";") for text in (half["observe"], half["control_versions"]))
+    sql = queries("sight", session.control)["sight"].replace(":observe", observe).replace(":control_versions", versions)
+    async with told(session, f"looking at {target.name}"):
+        try:
+            row = await session.conn.fetchrow(observe_sql(sql, target, has_table=has_table), target.name, line)
+        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+            return None
+    if row is None:
+        raise AssertionError("the sight query returns one row")
+    return Sight(
+        ControlVersions(row["target_half"], row["home_half"]),
+        observation_of(row),
+        None if row["t_id"] is None else TargetRow(row["t_id"], row["t_line"], row["t_paused_by"], row["t_paused_at"]),
+        None if row["id"] is None else row_of(row),
+        None if row["job_id"] is None else job_of(row),
+    )

@@ -1,0 +1,35 @@
+"""Transactions of our own statements: left closed whatever happens, and fenced where they write a target's records."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from worker.postgres.faults import settle, told
+from worker.postgres.lock import Held
+from worker.postgres.session import Session
+
+
+@asynccontextmanager
+async def transaction(session: Session, doing: str, first: str = "") -> AsyncIterator[None]:
+    """Run the block in one transaction; `first` is SQL that is sent together with BEGIN.
+
+    Raises:
+        ConnectionLostError: The connection broke; whether it was committed must be looked up.
+        FencedError: The epoch is stale: another worker has taken over.
+        RefusedError: The role lacks a privilege, which is named.
+    """
+    async with told(session, doing):
+        try:
+            await session.conn.execute(f"BEGIN; {first}")
+            yield
+            await session.conn.execute("COMMIT")
+        except BaseException:
+            # asyncpg's own transaction() rolls back without a shield, and so not at all where a scope was cancelled.
+            await settle(session.conn)
+            raise
+
+
+@asynccontextmanager
+async def fenced(held: Held, doing: str) -> AsyncIterator[None]:
+    """Run the block in one transaction that commits only while the lock and the epoch are held; raises as above."""
+    async with transaction(held.session, doing, held.fence_sql):
+        yield
