@@ -74,6 +74,13 @@ class MigrationFailedError(TidegateError):
         self.failure = failure
 
 
+class JobFailedError(TidegateError):
+    """The job that a wait depends on ended badly, and the wait was told not to go on after that."""
+
+    exit_code = ExitCode.FAILED
+    reason = "job_failed"
+
+
 class RefusedError(TidegateError):
     """Nothing was done, because doing it could lose something.
 

@@ -1,0 +1,28 @@
+-- name: surroundings
+-- What a gate's session stands on, and what its role may read; reads no table of Tidegate's, so that it never fails.
+SELECT
+    pg_catalog.pg_backend_pid() AS pid,
+    pg_catalog.pg_is_in_recovery() AS standby,
+    current_user::text AS role,
+    s.oid IS NOT NULL AS has_schema,
+    coalesce(pg_catalog.has_schema_privilege(s.oid, 'USAGE'), false) AS may_use_schema,
+    r.oid IS NOT NULL AS has_readiness,
+    coalesce(pg_catalog.has_table_privilege(r.oid, 'SELECT'), false) AS may_read_readiness,
+    coalesce(pg_catalog.has_schema_privilege(s.oid, 'USAGE'), false) AND (
+        SELECT count(*) FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace = s.oid AND c.relname IN ('job', 'target', 'bundle')
+            AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+    ) = 3 AS may_read_jobs
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN pg_catalog.pg_namespace AS s ON s.nspname = :'schema'
+LEFT JOIN pg_catalog.pg_class AS r ON r.relnamespace = s.oid AND r.relname = 'readiness';
+
+-- name: job
+-- The job of the wanted bundle of a target. $1: target, null for the only one.
+SELECT j.state, b.label, j.failure ->> 'message' AS message
+FROM :"schema".job AS j
+JOIN :"schema".target AS t ON t.id = j.target_id
+JOIN :"schema".bundle AS b ON b.id = j.bundle_id
+WHERE ($1::text IS NULL OR t.name = $1) AND b.withdrawn_at IS NULL
+ORDER BY b.wanted_seq DESC NULLS LAST, j.id DESC
+LIMIT 1;
