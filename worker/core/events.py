@@ -54,6 +54,14 @@ class WorkerStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HttpServing(Event):
+    """The HTTP face accepts connections."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerDraining(Event):
     """A signal asked the worker to stop; nothing new is started."""
 

@@ -46,6 +46,7 @@ class TargetSettings:
     label: str | None
     order: OrderPolicy | None
     requirement: RequirementSetting | None
+    new_table: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,39 @@
+"""The command line: finds the verb, loads what it needs and nothing else, and turns errors into exit codes."""
+
+import sys
+from collections.abc import Sequence
+
+from worker.errors import ExitCode, TidegateError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    from worker.cli.arguments import parse  # noqa: PLC0415  argparse is not needed to import the package
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        verb, flags = parse(arguments)
+        return int(verb.run(flags))
+    except TidegateError as error:
+        return _told(error)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return ExitCode.OK
+    except Exception as error:  # noqa: BLE001  whatever escapes is a fault of the program, and is said to be one
+        return _broken(error)
+
+
+def _told(error: TidegateError) -> int:
+    from worker.cli.output import print_error  # noqa: PLC0415  only where there is something to print
+
+    print_error(error)
+    return int(error.exit_code)
+
+
+def _broken(error: Exception) -> int:
+    import traceback  # noqa: PLC0415  only for a fault of the program
+
+    traceback.print_exc()
+    sys.stderr.write(f"tidegate: internal error ({type(error).__name__}); please report it with the lines above\n")
+    return int(ExitCode.INTERNAL)

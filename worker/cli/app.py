@@ -1,0 +1,160 @@
+"""The composition root: settings become connections, a site and an emitter."""
+
+import os
+import random
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+from worker.applier.run import Limits
+from worker.bundles.directory import local_path, read_directory
+from worker.core.backoff import Backoff
+from worker.core.bundle import Bundle
+from worker.core.events import Emitter, Level, Sink
+from worker.errors import TidegateError, UsageError
+from worker.jobs.site import Rivals, Site
+from worker.log import LogFormat, LogSink, Secret, log_sink
+from worker.postgres.connection import Purpose, check_session, closing, connect
+from worker.postgres.faults import ConnectionLostError, FencedError
+from worker.postgres.password import read_password
+from worker.postgres.session import Session
+from worker.settings.reading import read_settings, require_database
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+    from asyncpg.connection import Connection
+
+    from worker.cli.arguments import Flags
+    from worker.settings.source import Source
+    from worker.settings.values import Settings
+
+_T = TypeVar("_T")
+_AGAIN = Backoff(first=0.2, ceiling=3.0)
+_ATTEMPTS = 6
+_NO_LIMIT_SECONDS = 10.0 * 365 * 24 * 3600
+
+
+class App:
+    """Everything that a verb needs, made of the settings when it is asked for."""
+
+    def __init__(self, flags: "Flags") -> None:
+        self.settings: Settings = read_settings(os.environ, flags.settings, worker=_worker_name())
+        self.extra_sinks: tuple[Sink, ...] = ()
+
+    @cached_property
+    def log(self) -> LogSink:
+        """The log on standard error."""
+        log = self.settings.log
+        return log_sink(
+            stream=sys.stderr,
+            log_format=LogFormat(log.format.value),
+            level=Level(log.level.value),
+            worker=self.settings.worker,
+            secrets=self._secrets(),
+        )
+
+    def _secrets(self) -> tuple[Secret, ...]:
+        """Every password that a connection was or will be made with; one in a file is read at each line."""
+        database = self.settings.database
+        return (
+            () if database is None else tuple(_password_of(source) for source in (database.migrating, database.waiting))
+        )
+
+    @cached_property
+    def emit(self) -> Emitter:
+        """Hands events to the log and to whatever the verb added."""
+        return Emitter((self.log, *self.extra_sinks))
+
+    @cached_property
+    def site(self) -> Site:
+        """The target that the settings name."""
+        target, limits = self.settings.target, self.settings.limits
+        return Site(
+            schema=target.version_table.schema,
+            table=target.version_table.table,
+            line=target.line,
+            order=target.order,
+            readers=self.settings.control.readers,
+            rivals=Rivals.IGNORE if target.new_table else Rivals.REFUSE,
+            limits=Limits(
+                lock_timeout_ms=limits.lock_ms or 0,
+                statement_timeout_ms=limits.statement_ms or 0,
+                lock_budget=_NO_LIMIT_SECONDS if limits.lock_budget_ms is None else limits.lock_budget_ms / 1000,
+                advisory_timeout=None if limits.advisory_ms is None else limits.advisory_ms / 1000,
+            ),
+        )
+
+    def source(self) -> Bundle | None:
+        """The directory that was given, read now."""
+        source = self.settings.target.source
+        return None if source is None else read_directory(local_path(source), self.settings.target.label)
+
+    def required_source(self) -> Bundle:
+        """The directory that was given, read now.
+
+        Raises:
+            UsageError: None was given.
+        """
+        bundle = self.source()
+        if bundle is None:
+            raise UsageError("no directory of migrations was given", hint="say --source DIR, or set DB_SCHEMA_DIR")
+        return bundle
+
+    async def connect(self, purpose: Purpose) -> "Connection[Record]":
+        """Open a connection; what lies in files is read again."""
+        database = require_database(self.settings)
+        params = (database.waiting if purpose is Purpose.GATE else database.migrating).read()
+        limits = self.settings.limits
+        name = f"tidegate {purpose.value} {self.settings.worker}"[:63]
+        return await connect(params, purpose, application_name=name, lock_timeout_ms=limits.lock_ms or 0)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """A session on a connection of its own, on a server where migrating is safe."""
+        async with closing(await self.connect(Purpose.MIGRATE)) as conn:
+            yield await self.open_session(conn)
+
+    async def open_session(self, conn: "Connection[Record]") -> Session:
+        """Make a session of a connection, once it is known to be safe."""
+        params = require_database(self.settings).migrating.read()
+        role = await check_session(conn, params)
+        control, worker = self.settings.control.schema, self.settings.worker
+        return Session(conn, control, worker, role, self.emit, time.monotonic, random.random)
+
+    async def with_session(self, work: Callable[[Session], Awaitable[_T]]) -> _T:
+        """Do `work` on a session; after a lost connection or a takeover, look again on another one.
+
+        Raises:
+            NoDatabaseError: The database cannot be reached, or was lost too often.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                async with self.session() as session:
+                    return await work(session)
+            except (ConnectionLostError, FencedError):
+                if attempt == _ATTEMPTS:
+                    raise
+            await anyio.sleep(_AGAIN.delay(attempt, random.random()))  # noqa: S311  jitter, not a secret
+
+
+def _password_of(source: "Source") -> Callable[[], str]:
+    def read() -> str:
+        try:
+            params = source.read()
+            return read_password(params, params.user or "", params.database or "")
+        except TidegateError:
+            return ""
+
+    return read
+
+
+def _worker_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}"

@@ -1,0 +1,172 @@
+"""Arguments: one parser, in which only the verb that is called is complete, so that no other one is loaded."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import NoReturn
+
+from worker import __version__
+from worker.errors import ExitCode, UsageError
+from worker.settings.table import CONNECTION_VARIABLES, DATABASE_FLAGS, SETTINGS
+
+_GOLANG_SPELLING = {"--source": "-source"}
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line said: settings by name, and the verb's own arguments."""
+
+    settings: dict[str, str | None]
+    own: argparse.Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb: its module in this package, its group in `--help`, and its line there."""
+
+    name: str
+    module: str
+    group: str
+    help: str
+
+    def run(self, flags: Flags) -> ExitCode:
+        """Load the verb's module and run it."""
+        run: Callable[[str, Flags], ExitCode] = import_module(f"worker.cli.{self.module}").run
+        return run(self.name, flags)
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Load the verb's module and let it say its own arguments."""
+        import_module(f"worker.cli.{self.module}").add_arguments(self.name, parser)
+
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("run", "run", "everyday", "the worker: apply on start and whenever a bundle is published"),
+        Verb("up", "up", "everyday", "apply what is pending, or the next N, and exit"),
+        Verb("publish", "publish", "everyday", "publish a directory or an archive as a bundle"),
+        Verb("wait", "wait", "everyday", "wait until the schema is what an application needs"),
+        Verb("exec", "wait", "everyday", "wait (or migrate, DB_AUTO_MIGRATE=true), then become another program"),
+        Verb("plan", "show", "everyday", "show what would be done; --check exits 10 if that is anything"),
+        Verb("status", "show", "everyday", "show what is applied, pending, running and ready"),
+        Verb("history", "show", "everyday", "show what was done and undone"),
+        Verb("retry", "steer", "everyday", "try a failed or refused job again"),
+        Verb("pause", "steer", "everyday", "have workers leave the target alone"),
+        Verb("resume", "steer", "everyday", "end a pause, or the pin of down, goto, force or up N"),
+        Verb("down", "up", "golang-migrate's", "undo the last N migrations, or --all"),
+        Verb("goto", "up", "golang-migrate's", "migrate up or down to a version"),
+        Verb("force", "steer", "golang-migrate's", "say which version the schema is at, without running anything"),
+        Verb("version", "show", "golang-migrate's", "print the version that the schema is at"),
+        Verb("create", "create", "golang-migrate's", "make an empty pair of migration files"),
+        Verb("bundle", "bundle", "more", "pack, list, verify and withdraw bundles"),
+        Verb("admin", "admin", "more", "print the settings in force"),
+    )
+}
+
+_EXIT_CODES = """\
+exit codes:
+    0  done, or nothing to do        5  no database
+    1  a migration failed            6  in doubt: a person has to look
+    2  usage or settings            10  plan --check found something pending
+    3  refused, nothing changed     70  internal
+    4  timed out waiting       126/127  the command cannot be run, or was not found"""
+
+_EXAMPLES = """\
+begin with:
+    tidegate run --embedded                         watch it work on a private Postgres
+    tidegate up --source ./migrations --database postgres://…
+    tidegate wait --at-least 12 && ./api            hold an API back until version 12"""
+
+
+def parse(argv: Sequence[str]) -> tuple[Verb, Flags]:
+    """Parse the command line.
+
+    Raises:
+        UsageError: It cannot be understood.
+    """
+    ours, command = _split(argv)
+    parser = _parser(ours)
+    own = parser.parse_args(ours)
+    own.command = command
+    if own.verb is None:
+        parser.print_help()
+        raise SystemExit(ExitCode.USAGE if argv else ExitCode.OK)
+    names = ("database", *(setting.name for setting in SETTINGS))
+    return VERBS[own.verb], Flags({name: getattr(own, name, None) for name in names}, own)
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """Take the command of `exec -- CMD …` off: what stands behind the two dashes is not ours to read."""
+    words = list(argv)
+    if "--" not in words:
+        return words, None
+    place = words.index("--")
+    return words[:place], words[place + 1 :]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in the way in which every other error is said."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"see {self.prog} --help")
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="tidegate",
+        description="Brings a Postgres schema up to the level that an application needs, then opens the gate.",
+        epilog=f"{_verbs()}\n\n{_EXIT_CODES}\n\n{_EXAMPLES}\n\n{_variables()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", "-version", action="version", version=f"tidegate {__version__}")
+    _add_settings(parser, default=None)
+    shared = _Parser(add_help=False, allow_abbrev=False)
+    _add_settings(shared, default=argparse.SUPPRESS)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    called = set(argv)
+    for verb in VERBS.values():
+        if verb.name in called:
+            child = verbs.add_parser(
+                verb.name, parents=[shared], description=verb.help, epilog=_EXIT_CODES, allow_abbrev=False,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )  # fmt: skip
+            verb.add_arguments(child)
+        else:
+            verbs.add_parser(verb.name, add_help=False)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser, default: str | None) -> None:
+    group = parser.add_argument_group("settings (a flag goes before its variable)")
+    group.add_argument(
+        *DATABASE_FLAGS, dest="database", metavar="URL", default=default, help="where to connect; DB_URL, DB_*, …"
+    )
+    for setting in SETTINGS:
+        if setting.flags:
+            more = tuple(_GOLANG_SPELLING[flag] for flag in setting.flags if flag in _GOLANG_SPELLING)
+            shown = "" if setting.default is None else f", default {setting.default}"
+            group.add_argument(
+                *setting.flags, *more, dest=setting.name, metavar="VALUE", default=default,
+                help=f"{setting.help} ({setting.variable}{shown})".replace("%", "%%"),
+            )  # fmt: skip
+
+
+def _verbs() -> str:
+    lines = []
+    for group in dict.fromkeys(verb.group for verb in VERBS.values()):
+        lines.append(f"{group}:")
+        lines += [f"    {verb.name:10}{verb.help}" for verb in VERBS.values() if verb.group == group]
+    return "\n".join(lines)
+
+
+def _variables() -> str:
+    lines = [f"    {variable.name:16}{variable.help}" for variable in CONNECTION_VARIABLES]
+    return "\n".join(["where to connect, the first family that is set:", "    --database", *lines])
+
+
+def is_terminal() -> bool:
+    """Whether a person reads standard output."""
+    return sys.stdout.isatty()

@@ -1,0 +1,99 @@
+"""`tidegate bundle …`: pack, list, verify and withdraw bundles."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from worker.applier.run import read
+from worker.bundles.archive import pack, read_source
+from worker.bundles.directory import local_path
+from worker.cli.app import App
+from worker.cli.output import print_json, print_line, print_table
+from worker.core.bundle import Bundle
+from worker.core.migration import Direction
+from worker.errors import ExitCode
+from worker.jobs.look import look
+from worker.jobs.steer import withdraw
+from worker.postgres.home_half import HomeHalf, Row
+
+if TYPE_CHECKING:
+    from worker.cli.arguments import Flags
+
+
+def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
+    """The verbs of `bundle`."""
+    verbs = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    packing = verbs.add_parser("pack", help="write a directory as a .tar.gz that is the same for the same content")
+    packing.add_argument("bundle", metavar="SOURCE")
+    packing.add_argument("--out", "-o", metavar="FILE", required=True)
+    listing = verbs.add_parser("list", help="list what was published on the line")
+    listing.add_argument("--json", action="store_true", help="print a JSON document")
+    verifying = verbs.add_parser("verify", help="check a directory or an archive and every script in it")
+    verifying.add_argument("bundle", metavar="SOURCE")
+    withdrawing = verbs.add_parser("withdraw", help="take a bundle back; no SQL is run")
+    withdrawing.add_argument("bundle", metavar="LABEL")
+
+
+def run(_verb: str, flags: "Flags") -> ExitCode:
+    """Run one of the verbs of `bundle`."""
+    match flags.own.what:
+        case "pack":
+            bundle = _checked(flags)
+            pack(bundle, Path(flags.own.out))
+            print_line(f"{flags.own.out}: {bundle.label}, {len(bundle.migrations)} migrations, digest {bundle.digest}")
+        case "verify":
+            bundle = _checked(flags)
+            print_line(f"{bundle.label}: {len(bundle.migrations)} migrations, digest {bundle.digest}")
+        case "list":
+            anyio.run(_list, App(flags), flags)
+        case _:
+            anyio.run(_withdraw, App(flags), flags.own.bundle)
+    return ExitCode.OK
+
+
+def _checked(flags: "Flags") -> Bundle:
+    bundle = read_source(local_path(flags.own.bundle), flags.settings["label"])
+    for migration in bundle.migrations:
+        for direction in Direction:
+            read(migration, direction)
+    return bundle
+
+
+async def _list(app: App, flags: "Flags") -> None:
+    async with app.session() as session:
+        view = await look(session, app.site)
+        rows = await HomeHalf(session, view.line).bundles() if view.has_control else ()
+    wanted = None if view.wanted is None else view.wanted.published.label
+    if flags.own.json:
+        print_json([_document(row, wanted) for row in rows])
+        return
+    head = ("label", "versions", "digest", "published", "by", "")
+    print_table(head, [_cells(row, wanted) for row in rows])
+
+
+def _document(row: Row, wanted: str | None) -> dict[str, object]:
+    published = row.published
+    return {
+        "label": published.label,
+        "digest": published.digest,
+        "versions": sorted(published.checksums),
+        "published_at": row.published_at.isoformat(),
+        "published_by": row.published_by,
+        "wanted": published.label == wanted,
+        "withdrawn": published.withdrawn,
+    }
+
+
+def _cells(row: Row, wanted: str | None) -> tuple[object, ...]:
+    published, versions = row.published, sorted(row.published.checksums)
+    state = "wanted" if published.label == wanted else "withdrawn" if published.withdrawn else ""
+    when = row.published_at.isoformat(sep=" ", timespec="seconds")
+    return published.label, f"{versions[0]}..{versions[-1]}", published.digest[:12], when, row.published_by, state
+
+
+async def _withdraw(app: App, label: str) -> None:
+    wanted = await app.with_session(lambda session: withdraw(session, app.site, label))
+    now = "nothing is wanted now" if wanted is None else f"{wanted.published.label} is wanted now"
+    print_line(f"{label} is withdrawn; {now}; no SQL was run")

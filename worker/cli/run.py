@@ -1,0 +1,128 @@
+"""`tidegate run`: the worker, with its HTTP face, its signals, and a private Postgres if asked for."""
+
+import argparse
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.abc import TaskStatus
+
+from worker import __version__
+from worker.board import Board
+from worker.bundles.shipped import shipped
+from worker.cli.app import App
+from worker.cli.output import print_line
+from worker.cli.requirement import stated
+from worker.core.events import HttpServing, WorkerDraining, WorkerStarted, WorkerStopped
+from worker.errors import ExitCode, UsageError
+from worker.log import bridge_stdlib
+from worker.postgres.connection import Purpose
+from worker.reconciler import Doors, Reconciler, Rhythm
+
+if TYPE_CHECKING:
+    from worker.cli.arguments import Flags
+    from worker.metrics import Metrics
+    from worker.postgres.session import Session
+
+
+def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
+    """The arguments of `run`."""
+    parser.add_argument("--embedded", action="store_true", help="start a private Postgres; by default with the example")
+
+
+def run(_verb: str, flags: "Flags") -> ExitCode:
+    """Run the worker until a signal ends it."""
+    app = App(flags)
+    anyio.run(_with_embedded if flags.own.embedded else _work, app, flags)
+    return ExitCode.OK
+
+
+async def _with_embedded(app: App, flags: "Flags") -> None:
+    if app.settings.database is not None:
+        raise UsageError(
+            f"--embedded starts a Postgres of its own, but {app.settings.database.origin} names one too",
+            hint="leave one of them out",
+        )
+    from worker.embedded import start  # noqa: PLC0415  an optional extra, and only here
+
+    async with start() as server:
+        flags.settings["database"] = server.dsn
+        flags.settings["source"] = app.settings.target.source or str(shipped("example"))
+        app = App(flags)
+        print_line(f"PostgreSQL {server.version} runs privately, and is gone when this ends (Ctrl-C)")
+        print_line(f"DSN   {server.dsn}")
+        print_line(f"look  http://127.0.0.1:{app.settings.http.port}/ and psql '{server.dsn}'")
+        print_line(f"try   DB_URL='{server.dsn}' tidegate status")
+        await _work(app, flags)
+
+
+async def _work(app: App, _flags: "Flags") -> None:
+    from worker.metrics import Metrics  # noqa: PLC0415  slow to import, and only the worker has metrics
+
+    board, metrics = Board(app.settings.worker, __version__, _now), Metrics(__version__, _now)
+    app.extra_sinks = (board.sink, metrics.sink)
+    limits = app.settings.limits
+    doors = Doors(partial(_session, app), partial(app.connect, Purpose.LISTEN))
+    rhythm = Rhythm(limits.poll_ms / 1000, time.monotonic, random.random)
+    reconciler = Reconciler(doors, app.site, app.source(), board, rhythm)
+    with bridge_stdlib(app.log):
+        app.emit(WorkerStarted(__version__, os.getpid()))
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(_heed_signals, app, reconciler, tasks.cancel_scope)
+            await tasks.start(_serve, app, board, metrics)
+            await reconciler.run(f"{app.settings.control.schema}_wake", app.emit)
+            tasks.cancel_scope.cancel()
+        app.emit(WorkerStopped())
+
+
+async def _session(app: App) -> "Session":
+    return await app.open_session(await app.connect(Purpose.MIGRATE))
+
+
+async def _serve(app: App, board: Board, metrics: "Metrics", *, task_status: TaskStatus[None]) -> None:
+    from worker.http.app import build_app  # noqa: PLC0415  the web server is only the worker's
+    from worker.http.server import serve  # noqa: PLC0415  the same
+
+    def metrics_text() -> tuple[bytes, str]:
+        metrics.observe(board.snapshot())
+        return metrics.text()
+
+    def started(port: int) -> None:
+        app.emit(HttpServing(http.host, port))
+        task_status.started()
+
+    http = app.settings.http
+    face = build_app(board.snapshot, stated(app), metrics_text, _now)
+    await serve(face, http.host, http.port, started=started)
+
+
+async def _heed_signals(
+    app: App, reconciler: Reconciler, everything: anyio.CancelScope, *, task_status: TaskStatus[None]
+) -> None:
+    """The first signal drains, the second one cancels; the receiver stays open for the whole run."""
+    drain = app.settings.limits.drain_ms / 1000
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async with anyio.create_task_group() as tasks:
+            async for number in signals:
+                app.emit(WorkerDraining(signal.Signals(number).name, drain))
+                reconciler.drain()
+                tasks.start_soon(_cancel_after, drain, everything.cancel)
+                break
+            async for _ in signals:
+                everything.cancel()
+
+
+async def _cancel_after(seconds: float, cancel: Callable[[], None]) -> None:
+    await anyio.sleep(seconds)
+    cancel()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,63 @@
+"""`tidegate retry`, `pause`, `resume` and `force`: what a person tells a target."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+import anyio
+
+from worker.cli.app import App
+from worker.cli.output import print_line
+from worker.errors import ExitCode
+from worker.jobs import steer
+
+if TYPE_CHECKING:
+    from worker.cli.arguments import Flags
+    from worker.postgres.session import Session
+
+
+def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
+    """The arguments of the verbs that steer; only `force` has one."""
+    if verb == "force":
+        parser.add_argument("version", metavar="V", type=_version, help="the version; -1 for none")
+
+
+def _version(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text!r}; it takes a version, or -1") from None
+
+
+def run(verb: str, flags: "Flags") -> ExitCode:
+    """Tell the target."""
+    app = App(flags)
+    verbs = {"retry": _retry, "pause": _pause, "resume": _resume, "force": _force}
+
+    async def work() -> str:
+        return await app.with_session(lambda session: verbs[verb](session, app, flags))
+
+    print_line(anyio.run(work))
+    return ExitCode.OK
+
+
+async def _retry(session: "Session", app: App, _flags: "Flags") -> str:
+    job = await steer.retry(session, app.site)
+    if job is None:
+        return "nothing to retry: no bundle is wanted, or no worker has begun with it"
+    return f"job {job.id} is {job.state.value}; the workers are told"
+
+
+async def _pause(session: "Session", app: App, _flags: "Flags") -> str:
+    await steer.pause(session, app.site)
+    return "paused: workers leave the target alone until tidegate resume; what runs now goes on"
+
+
+async def _resume(session: "Session", app: App, _flags: "Flags") -> str:
+    await steer.resume(session, app.site)
+    return "resumed: the workers are told"
+
+
+async def _force(session: "Session", app: App, flags: "Flags") -> str:
+    report = await steer.force(session, app.site, flags.own.version, app.source())
+    at = "no version" if report.version is None else f"version {report.version}"
+    return f"{report.target.name}: recorded at {at}, and pinned until tidegate resume; no SQL was run"

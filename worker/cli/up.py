@@ -1,0 +1,128 @@
+"""`tidegate up`, `down` and `goto`: bring the target somewhere, once, and exit."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+
+from worker.cli.app import App
+from worker.cli.output import print_json, print_line
+from worker.core.bundle import Bundle
+from worker.core.migration import Direction
+from worker.core.plan import Back, Goal, Latest, Next, Pending, Refused, To, plan
+from worker.errors import ExitCode, RefusedError, UsageError
+from worker.jobs.bring import bring
+from worker.jobs.look import look, order_of
+from worker.jobs.offer import refused
+from worker.jobs.site import Insistence, Report, Request, Result
+from worker.postgres.home_half import HomeHalf
+from worker.postgres.session import Session
+
+if TYPE_CHECKING:
+    from worker.cli.arguments import Flags
+
+
+def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
+    """The arguments of the verbs that move a target."""
+    match verb:
+        case "up":
+            parser.add_argument("count", metavar="N", type=_count, nargs="?", help="apply the next N only; pins")
+        case "down":
+            parser.add_argument("count", metavar="N", type=_count, nargs="?", help="how many to undo, 1 if not said")
+            parser.add_argument("--all", "-all", action="store_true", help="undo all of them")
+        case _:
+            parser.add_argument("version", metavar="V", type=_count, help="the version that is to be the highest")
+    if verb != "up":
+        parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON document")
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"got {text!r}; it takes a whole number, 0 or more")
+    return int(text)
+
+
+def run(verb: str, flags: "Flags") -> ExitCode:
+    """Bring the target to the verb's goal."""
+    own = flags.own
+    match verb:
+        case "up":
+            goal: Goal = Latest() if own.count is None else Next(own.count)
+            pin = None if own.count is None else f"up {own.count}"
+        case "down":
+            if own.all and own.count is not None:
+                raise UsageError("down takes N or --all, not both")
+            goal = Back(None if own.all else 1 if own.count is None else own.count)
+            pin = "down --all" if own.all else f"down {1 if own.count is None else own.count}"
+        case _:
+            goal, pin = To(own.version), f"goto {own.version}"
+    report = anyio.run(bring_about, App(flags), goal, pin, verb == "up" or own.yes)
+    _print(report, as_json=own.json)
+    return ExitCode.OK
+
+
+async def bring_about(app: App, goal: Goal, pin: str | None, agreed: bool) -> Report:  # noqa: FBT001  anyio.run takes positions
+    """Bring the target to a goal, with the directory that was given or else the wanted bundle."""
+    bundle = app.source()
+
+    async def work(session: Session) -> Report:
+        if not agreed:
+            await _confirm(session, app, bundle, goal)
+        return await bring(session, app.site, Request(Insistence.COMMAND, goal, bundle, pin), bundle)
+
+    return await app.with_session(work)
+
+
+async def _confirm(session: Session, app: App, given: Bundle | None, goal: Goal) -> None:
+    """Show what would be undone, and ask; off a terminal, `--yes` has to be said."""
+    view = await look(session, app.site, given)
+    bundle = given
+    if bundle is None and view.wanted is not None:
+        bundle = await HomeHalf(session, view.line).load(view.wanted)
+    if bundle is None:
+        raise RefusedError(
+            "no bundle is published, and no directory was given", hint="say --source DIR", reason="no_version"
+        )
+    decided = plan(bundle, view.observation.observed, order_of(app.site, bundle), goal)
+    if isinstance(decided, Refused):
+        raise refused(decided)
+    undone = [run for run in decided.runs if run.direction is Direction.DOWN] if isinstance(decided, Pending) else []
+    if not undone:
+        return
+    for run in undone:
+        print_line(f"undo {run.migration.version} {run.migration.name}")
+    if not sys.stdin.isatty():
+        raise UsageError("undoing migrations has to be confirmed", hint="say --yes")
+    sys.stdout.write(f"undo these {len(undone)} in {view.survey.target.name}? [y/N] ")
+    sys.stdout.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise UsageError("not confirmed; nothing was changed")
+
+
+def _print(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "result": report.result.value,
+                "target": report.target.name,
+                "bundle": report.bundle,
+                "applied": list(report.applied),
+                "adopted": report.adopted,
+                "version": report.version,
+                "why": report.why,
+            }
+        )
+        return
+    at = "no version" if report.version is None else f"version {report.version}"
+    adopted = f", {report.adopted} adopted from golang-migrate" if report.adopted else ""
+    match report.result:
+        case Result.APPLIED:
+            print_line(f"{report.target.name}: {len(report.applied)} migrations run{adopted}; it is at {at}")
+        case Result.UP_TO_DATE:
+            print_line(f"{report.target.name}: nothing to do; it is at {at}")
+        case Result.NOTHING_WANTED:
+            print_line(f"{report.target.name}: {report.why}")
+        case Result.LEFT_ALONE:
+            print_line(f"{report.target.name}: left alone: {report.why}")

@@ -1,0 +1,185 @@
+"""The long-running loop: look, decide, act; woken by NOTIFY, by a poll behind it, and by its own retries.
+
+A notification is only a hint: every round reads the tables. Between rounds the worker holds no lock and no
+transaction; its one working connection idles, so that a published bundle finds it open.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+
+from worker.board import Board
+from worker.core.backoff import Backoff
+from worker.core.bundle import Bundle
+from worker.core.events import DatabaseUnreachable, Emitter, JobFailed, Outcome, TargetPaused, WorkerWoken
+from worker.errors import (
+    BundleError,
+    InDoubtError,
+    MigrationFailedError,
+    NoDatabaseError,
+    RefusedError,
+    SettingError,
+    TidegateError,
+    TimedOutError,
+)
+from worker.jobs.bring import bring
+from worker.jobs.look import look
+from worker.jobs.site import Insistence, Report, Request, Result, Site
+from worker.jobs.status import target_status
+from worker.postgres.connection import close
+from worker.postgres.faults import FencedError, told
+from worker.postgres.listener import listen
+from worker.postgres.session import Session
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+    from asyncpg.connection import Connection
+
+_RETRY = Backoff(first=0.25, ceiling=15.0)
+_PROBE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """When a round comes without being woken: every `poll` seconds, in a random half of it."""
+
+    poll: float
+    clock: Callable[[], float]
+    jitter: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """How the reconciler reaches the database: a session to work on, and a connection to listen on."""
+
+    session: Callable[[], Awaitable[Session]]
+    listener: "Callable[[], Awaitable[Connection[Record]]]"
+
+
+class Reconciler:
+    """Brings one target to what is wanted, for as long as it runs."""
+
+    def __init__(self, doors: Doors, site: Site, offer: Bundle | None, board: Board, rhythm: Rhythm) -> None:
+        self._doors = doors
+        self._site = site
+        self._offer = offer
+        self._board = board
+        self._rhythm = rhythm
+        self._session: Session | None = None
+        self._failures = 0
+        self._told: str | None = None
+        self._draining = False
+        self._scope = anyio.CancelScope()
+        self._wake, self._woken = anyio.create_memory_object_stream[str](1)
+
+    async def run(self, channel: str, emit: Emitter) -> None:
+        """Run until drained or cancelled; leaves no connection behind."""
+        rhythm = self._rhythm
+        hear = partial(
+            listen, self._doors.listener, channel, self.wake, emit,
+            clock=rhythm.clock, jitter=rhythm.jitter, probe_interval=_PROBE_SECONDS,
+        )  # fmt: skip
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(hear)
+                with self._scope:
+                    await self._rounds(emit)
+                tasks.cancel_scope.cancel()
+        finally:
+            await self._hang_up()
+            self._wake.close()
+            self._woken.close()
+
+    def wake(self, source: str) -> None:
+        """Ask for a round soon; one that is asked for already is enough."""
+        with suppress(anyio.WouldBlock, anyio.ClosedResourceError):
+            self._wake.send_nowait(source)
+
+    def drain(self) -> None:
+        """Start nothing new: a job that holds the lock goes on to its end, anything else ends now."""
+        self._draining = True
+        if self._board.holds_lock:
+            self.wake("drain")
+        else:
+            self._scope.cancel()
+
+    async def _rounds(self, emit: Emitter) -> None:
+        source = "start"
+        while not self._draining:
+            emit(WorkerWoken(source))
+            pause = await self._round(emit)
+            source = "retry" if self._failures else "poll"
+            with anyio.move_on_after(pause):
+                source = await self._woken.receive()
+
+    async def _round(self, emit: Emitter) -> float:
+        """One round; returns the seconds after which the next one comes by itself."""
+        try:
+            await self._reconcile(emit)
+        except (NoDatabaseError, SettingError, FencedError, TimedOutError) as error:
+            await self._hang_up()
+            return self._tried_in_vain(error, emit)
+        except (MigrationFailedError, RefusedError, InDoubtError, BundleError) as error:
+            await self._stopped(error, emit)
+        self._failures = 0
+        return self._rhythm.poll * (0.5 + self._rhythm.jitter() / 2)
+
+    async def _reconcile(self, emit: Emitter) -> None:
+        session = await self._connected()
+        async with told(session, "looking at the target"):
+            report = await bring(session, self._site, Request(Insistence.ROUND, offer=self._offer))
+            self._offer = None
+            self._tell(report, emit)
+            await self._look()
+        if report.result is Result.APPLIED:
+            # A migration can leave more in a session than a reset finds: the next job begins with a fresh one.
+            await self._hang_up()
+            await self._connected()
+
+    async def _look(self) -> None:
+        session = await self._connected()
+        self._board.reached(target_status(await look(session, self._site)))
+
+    async def _stopped(self, error: TidegateError, emit: Emitter) -> None:
+        """A person is needed; the job says so already if it came as far as having one."""
+        self._offer = None
+        if error.message != self._told and not self._board.tells(error):
+            emit(JobFailed(Outcome.REFUSED, error.reason, error.message, error.hint, 0, 0.0))
+        self._told = error.message
+        await self._hang_up()
+        try:
+            session = await self._connected()
+            async with told(session, "looking at the target"):
+                await self._look()
+        except TidegateError as again:
+            self._board.unreachable(again.message)
+            await self._hang_up()
+
+    def _tried_in_vain(self, error: TidegateError, emit: Emitter) -> float:
+        self._failures += 1
+        delay = _RETRY.delay(self._failures, self._rhythm.jitter())
+        if isinstance(error, FencedError):
+            return 0.0
+        self._board.unreachable(error.message)
+        emit(DatabaseUnreachable(error.message, delay))
+        return delay
+
+    def _tell(self, report: Report, emit: Emitter) -> None:
+        if report.why is not None and report.why != self._told:
+            emit(TargetPaused(report.why))
+        self._told = report.why
+
+    async def _connected(self) -> Session:
+        if self._session is None or self._session.conn.is_closed():
+            self._session = await self._doors.session()
+        return self._session
+
+    async def _hang_up(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await close(session.conn)
+        self._board.released()
