@@ -5,14 +5,13 @@ from typing import assert_never
 
 from worker import control_schema
 from worker.core.bundle import Bundle
-from worker.core.events import TargetPaused
 from worker.core.wanted import Intent
 from worker.jobs.attempt import Attempt
 from worker.jobs.decide import Act, Decision, decide, decide_early
 from worker.jobs.execution import Statement
 from worker.jobs.look import View, is_wanted, look
 from worker.jobs.offer import publish
-from worker.jobs.site import Report, Request, Result, Site
+from worker.jobs.site import Report, Request, Site
 from worker.postgres.home_half import HomeHalf
 from worker.postgres.lock import Held, Keys, hold, raise_fence
 from worker.postgres.session import Session
@@ -110,8 +109,6 @@ class _Bringing:
         return replace(self._at_hand, label=row.published.label)
 
     def _report(self, view: View, decision: Decision) -> Report:
-        if decision.result is Result.LEFT_ALONE:
-            self._session.emit(TargetPaused(decision.why or ""))
         return Report(
             decision.result,
             view.survey.target,

@@ -1,0 +1,168 @@
+from collections.abc import Iterator
+from dataclasses import replace
+
+import anyio
+import asyncpg
+import pytest
+
+from tests.fixtures.cluster import PASSWORD
+from tests.fixtures.servers import Database
+from tests.fixtures.sites import SITE, Worker, bundle_of, dump, tables, worker_on
+from worker import control_schema
+from worker.core.events import ControlUpgraded
+from worker.errors import RefusedError
+from worker.jobs.site import Result
+from worker.postgres.queries import with_schema
+
+ONE = bundle_of(tables(1, 2), "1.0")
+
+
+@pytest.fixture
+def role(database: Database) -> Iterator[str]:
+    """A role that may log in, and nothing else; its name needs quotes."""
+    name = f"app-{database.name}"
+    database.psql(f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{PASSWORD}'")
+    yield name
+    database.psql(f'DROP OWNED BY "{name}"; DROP ROLE "{name}"')
+
+
+async def ensured(worker: Worker) -> int:
+    await control_schema.ensure(worker.session, worker.site.limits, worker.site.readers)
+    return len(worker.recorded.of(ControlUpgraded))
+
+
+async def test_eight_sessions_at_once_bootstrap_once(database: Database) -> None:
+    upgrades = []
+
+    async def one(number: int) -> None:
+        async with worker_on(database, name=f"w{number}") as worker:
+            upgrades.append(await ensured(worker))
+
+    async with anyio.create_task_group() as group:
+        for number in range(8):
+            group.start_soon(one, number)
+
+    assert sorted(upgrades) == [0] * 7 + [1]
+
+
+async def test_a_second_bootstrap_changes_nothing(database: Database) -> None:
+    async with worker_on(database) as worker:
+        await ensured(worker)
+        before = await dump(database)
+        await ensured(worker)
+
+    assert await dump(database) == before
+
+
+async def test_with_the_schema_in_place_no_create_right_is_needed(database: Database, role: str) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(ONE)
+    await database.execute(
+        f'GRANT USAGE ON SCHEMA tidegate, public TO "{role}";'
+        f'GRANT ALL ON ALL TABLES IN SCHEMA tidegate TO "{role}"; GRANT ALL ON ALL TABLES IN SCHEMA public TO "{role}";'
+        f'GRANT ALL ON ALL SEQUENCES IN SCHEMA tidegate TO "{role}";'
+        f'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tidegate TO "{role}";'
+        f"REVOKE CREATE ON SCHEMA public FROM PUBLIC; REVOKE CREATE ON DATABASE {database.name} FROM PUBLIC"
+    )
+    more = bundle_of({**tables(1, 2), 3: "INSERT INTO t1 VALUES (1)"}, "1.1")
+
+    async with worker_on(database, dsn=database.dsn_as(role)) as worker:
+        report = await worker.up(more)
+
+    assert (report.result, report.applied) == (Result.APPLIED, (3,))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "grant"),
+    [
+        ("SELECT", "GRANT CREATE ON DATABASE"),
+        ("CREATE SCHEMA tidegate; GRANT USAGE ON SCHEMA tidegate TO PUBLIC", "CREATE ON SCHEMA"),
+    ],
+)
+async def test_a_missing_create_right_names_the_grant_and_changes_nothing(
+    database: Database, role: str, prepare: str, grant: str
+) -> None:
+    await database.execute(prepare)
+    count = "SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text IN ('tidegate', 'public')"
+    async with worker_on(database, dsn=database.dsn_as(role)) as worker:
+        with pytest.raises(RefusedError) as caught:
+            await worker.up(ONE)
+
+    assert (caught.value.exit_code, caught.value.reason) == (3, "privilege")
+    assert grant in caught.value.hint
+    assert f'"{role}"' in caught.value.hint
+    assert await database.fetchval(count) == 0
+
+
+async def test_a_missing_right_to_the_control_schema_is_named(database: Database, role: str) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(ONE)
+
+    async with worker_on(database, dsn=database.dsn_as(role)) as worker:
+        with pytest.raises(RefusedError) as caught:
+            await worker.look()
+
+    assert (caught.value.exit_code, caught.value.reason) == (3, "privilege")
+    assert 'SCHEMA "tidegate" TO' in caught.value.hint
+
+
+async def test_readers_get_what_the_gate_needs_and_nothing_else(database: Database, role: str) -> None:
+    async with worker_on(database, site=replace(SITE, readers=(role,))) as worker:
+        await worker.up(ONE)
+
+    reader = await database.connect(user=role, password=PASSWORD)
+    try:
+        assert await reader.fetchval("SELECT tidegate.ready(at_least => 2)")
+        assert await reader.fetchval("SELECT count(*) FROM tidegate.readiness") == 1
+        tables = await reader.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'tidegate'")
+        readable = [
+            row["tablename"]
+            for row in tables
+            if await reader.fetchval("SELECT has_table_privilege($1, 'SELECT')", f"tidegate.{row['tablename']}")
+        ]
+        assert readable == ["readiness"]
+        for sql in (
+            "SELECT tidegate.hold_fence('public.schema_migrations', 1, NULL)",
+            "UPDATE tidegate.readiness SET bundle = 'x'",
+            "CREATE TABLE tidegate.mine ()",
+            "SELECT nextval('tidegate.wanted_seq')",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await reader.execute(sql)
+    finally:
+        await reader.close()
+
+
+async def test_a_missing_reader_role_is_named_and_nothing_is_created(database: Database) -> None:
+    async with worker_on(database, site=replace(SITE, readers=("nobody here",))) as worker:
+        with pytest.raises(RefusedError, match="nobody here, which does not exist") as caught:
+            await worker.up(ONE)
+
+    assert 'CREATE ROLE "nobody here"' in caught.value.hint
+    assert await database.fetchval("SELECT to_regnamespace('tidegate')::text") is None
+
+
+@pytest.mark.parametrize("control", ["My Gate", 'q"uote', "select", "back\\slash", "it's"])
+async def test_the_control_schema_may_have_any_name(database: Database, control: str) -> None:
+    async with worker_on(database, control=control) as worker:
+        await worker.up(ONE)
+        assert (await worker.up(ONE)).result is Result.UP_TO_DATE
+
+    assert await database.fetchval(with_schema("SELECT :\"schema\".ready(bundle => '1.0')", control))
+    assert await database.fetchval("SELECT to_regnamespace('tidegate')::text") is None
+
+
+async def test_a_half_made_control_schema_is_completed(database: Database) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(ONE)
+    await database.execute(
+        "DROP TABLE tidegate.job_event, tidegate.job, tidegate.target, tidegate.bundle, tidegate.bundle_file;"
+        "DROP SEQUENCE tidegate.wanted_seq; DELETE FROM tidegate.home_version;"
+        "DELETE FROM tidegate.ledger WHERE target = 'tidegate.home_version'"
+    )
+
+    async with worker_on(database) as worker:
+        assert not (await worker.look()).has_control
+        assert (await worker.up(ONE)).result is Result.UP_TO_DATE
+
+    assert await database.fetchval("SELECT tidegate.ready(bundle => '1.0')")
