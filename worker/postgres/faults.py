@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 _ROLLBACK_SECONDS = 2.0
 
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""All that a use of a connection can raise.
+
+An InternalClientError comes where the server's farewell arrives at the moment at which something is sent.
+"""
+
+_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
 
 class Fault(Enum):
     """Classes of errors that are not the statement's own fault."""
@@ -36,6 +44,11 @@ _BY_SQLSTATE = {
     "40001": Fault.REPEATABLE,  # serialization_failure
     "TG001": Fault.FENCED,
     "TG002": Fault.LOCK_DROPPED,
+    "57P01": Fault.CONNECTION_LOST,  # admin_shutdown; the connection's end is noticed only after it
+    "57P02": Fault.CONNECTION_LOST,  # crash_shutdown
+    "57P04": Fault.CONNECTION_LOST,  # database_dropped
+    "57P05": Fault.CONNECTION_LOST,  # idle_session_timeout
+    "25P03": Fault.CONNECTION_LOST,  # idle_in_transaction_session_timeout
     "3B001": Fault.TRANSACTION_BROKEN,  # RELEASE SAVEPOINT: no such savepoint
     "25P01": Fault.TRANSACTION_BROKEN,  # RELEASE SAVEPOINT: not in a transaction block
 }
@@ -55,7 +68,7 @@ class FencedError(TidegateError):
 
 def fault_of(error: BaseException, conn: "Connection[Record]") -> Fault:
     """Classify an error that `conn` raised."""
-    if isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)) or conn.is_closed():
+    if isinstance(error, _LOST) or conn.is_closed():
         return Fault.CONNECTION_LOST
     return _BY_SQLSTATE.get(getattr(error, "sqlstate", None) or "", Fault.STATEMENT)
 
@@ -71,7 +84,7 @@ async def told(session: Session, doing: str) -> AsyncIterator[None]:
     """
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except DRIVER_ERRORS as error:
         raise _explained(error, session, doing) from error
 
 
@@ -123,7 +136,7 @@ async def settle(conn: "Connection[Record]") -> None:
     with anyio.move_on_after(_ROLLBACK_SECONDS, shield=True) as scope:
         try:
             await conn.execute("ROLLBACK")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except DRIVER_ERRORS:
             conn.terminate()
     if scope.cancelled_caught:
         conn.terminate()
