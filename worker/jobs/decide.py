@@ -10,7 +10,7 @@ from enum import Enum
 from worker.core.bundle import Bundle
 from worker.core.job import SETTLED, JobState
 from worker.core.plan import Plan, Refused, UpToDate, plan
-from worker.jobs.look import View, order_of
+from worker.jobs.look import View, is_wanted, order_of
 from worker.jobs.readiness import is_settled, is_stale
 from worker.jobs.site import LATEST, Insistence, Request, Result, Site
 
@@ -55,6 +55,14 @@ def decide(site: Site, request: Request, view: View, bundle: Bundle) -> Decision
         if (why := why_waiting(view, decided)) is not None:
             return replace(_left(view, Result.LEFT_ALONE, why), bundle=bundle)
     return Decision(Act.WORK, Result.UP_TO_DATE, bundle=bundle)
+
+
+def _is_done(given: Bundle, view: View, site: Site) -> bool:
+    """Tell that a bundle is applied, wanted or not, and that the row says what is true: an older image, for one."""
+    if view.observation.readiness is None or is_stale(view):
+        return False
+    done = isinstance(plan(given, view.observation.observed, order_of(site, given), LATEST), UpToDate)
+    return done and (is_settled(view, site) or not is_wanted(view, given))
 
 
 def why_waiting(view: View, decided: Plan) -> str | None:
