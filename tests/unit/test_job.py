@@ -15,11 +15,11 @@ TABLE = {
     #     START SUCCEED FAIL REFUSE DOUBT INTERRUPT RETRY SUPERSEDE
     P:  (R,    OK,     _,   X,     _,    _,        P,    Z),
     R:  (R,    OK,     F,   X,     D,    P,        _,    Z),
-    OK: (R,    OK,     _,   _,     _,    _,        _,    _),
-    F:  (R,    OK,     _,   _,     _,    _,        P,    Z),
+    OK: (R,    OK,     _,   X,     _,    _,        _,    _),
+    F:  (R,    OK,     _,   X,     _,    _,        P,    Z),
     X:  (R,    OK,     _,   X,     _,    _,        P,    Z),
-    D:  (R,    OK,     _,   _,     _,    _,        P,    Z),
-    Z:  (R,    OK,     _,   _,     _,    _,        P,    Z),
+    D:  (R,    OK,     _,   X,     _,    _,        P,    Z),
+    Z:  (R,    OK,     _,   X,     _,    _,        P,    Z),
 }  # fmt: skip
 CASES = [(state, event, after) for state, row in TABLE.items() for event, after in zip(JobEvent, row, strict=True)]
 
