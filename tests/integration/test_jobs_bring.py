@@ -1,4 +1,5 @@
 import anyio
+from anyio.lowlevel import checkpoint
 
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import bundle_of, dump, tables, worker_on
@@ -46,3 +47,19 @@ async def test_eight_sessions_at_once_on_an_empty_database_apply_once(database: 
         await database.fetchval("SELECT count(*) FROM tidegate.history WHERE target = 'public.schema_migrations'") == 2
     )
     assert await database.fetchval("SELECT epoch FROM tidegate.fence WHERE target = 'public.schema_migrations'") == 1
+
+
+async def test_a_look_that_finds_nothing_to_do_costs_two_queries(database: Database) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(ONE)
+        sent: list[str] = []
+        worker.session.conn.add_query_logger(lambda record: sent.append(record.query))
+
+        await worker.up(ONE)
+        await checkpoint()  # the driver tells its loggers in the loop's next turn
+        assert len(sent) == 2
+
+        sent.clear()
+        await worker.round()
+        await checkpoint()
+        assert len(sent) == 2

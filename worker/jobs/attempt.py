@@ -86,7 +86,7 @@ class Attempt:
         decided = plan(self._bundle, execution.observed, order_of(self._site, self._bundle), request.goal)
         match decided:
             case Refused():
-                raise refused(decided)
+                raise refused(decided, self._held.target)
             case UpToDate():
                 return
             case Pending():

@@ -5,6 +5,7 @@ from worker.applier.run import read
 from worker.core.bundle import Bundle, Relation
 from worker.core.events import BundleKept, BundleOffered, BundlePublished
 from worker.core.plan import Effect, Pending, Refused, Run, UpToDate, plan
+from worker.core.target import Target
 from worker.core.wanted import (
     AlreadyWanted,
     Intent,
@@ -56,7 +57,7 @@ def check(bundle: Bundle, view: View, site: Site) -> tuple[Effect, ...]:
     decided = plan(bundle, view.observation.observed, order_of(site, bundle), LATEST)
     match decided:
         case Refused():
-            raise refused(decided)
+            raise refused(decided, view.survey.target)
         case UpToDate():
             return ()
         case Pending(effects):
@@ -71,9 +72,9 @@ def check_scripts(effects: tuple[Effect, ...]) -> None:
             read(effect.migration, effect.direction)
 
 
-def refused(decision: Refused) -> RefusedError:
-    """The error of a plan that refuses."""
-    return RefusedError(decision.message, hint=decision.hint, reason=decision.reason)
+def refused(decision: Refused, target: Target) -> RefusedError:
+    """The error of a plan that refuses; names the target, and so its version table."""
+    return RefusedError(f"{target.name}: {decision.message}", hint=decision.hint, reason=decision.reason)
 
 
 def _tell(session: Session, line: str, bundle: Bundle, decision: PublishDecision) -> None:

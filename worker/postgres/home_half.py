@@ -7,7 +7,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from worker.core.bundle import Bundle, OrderPolicy, build_bundle
+from worker.core.bundle import Bundle, OrderPolicy, build_bundle, digest_of
 from worker.core.failure import Failure
 from worker.core.job import JobEvent, JobState, advance
 from worker.core.migration import Direction, parse_file_name
@@ -21,6 +21,7 @@ from worker.core.wanted import (
     Published,
     decide_publish,
 )
+from worker.errors import RefusedError
 from worker.postgres.faults import told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
@@ -144,11 +145,22 @@ class HomeHalf:
             return bool(await self._conn.fetch(self._sql["withdraw"], self._line, label, self._channel))
 
     async def load(self, row: Row) -> Bundle:
-        """Read a bundle's files back and make the bundle of them again."""
+        """Read a bundle's files back and make the bundle of them again.
+
+        Raises:
+            RefusedError: The stored files are not those that were published.
+        """
         async with told(self._session, "reading a bundle"):
             rows = await self._conn.fetch(self._sql["bundle_files"], row.published.id)
         files = {r["name"]: r["content"] for r in rows}
-        return build_bundle(files, row.published.label, f"bundle {row.published.label}")
+        label = row.published.label
+        if digest_of(files) != row.published.digest:
+            raise RefusedError(
+                f"bundle {label}: its stored files are not those that were published",
+                hint="somebody wrote to bundle_file: withdraw it, and publish it anew under another label",
+                reason="checksum",
+            )
+        return build_bundle(files, label, f"bundle {label}")
 
     async def ensure_target(self, name: str) -> None:
         """Make the target's row where it is missing."""
