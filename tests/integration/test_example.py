@@ -1,6 +1,5 @@
 """The example bundle on a real server: every file applies, and every down undoes exactly its up."""
 
-import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +17,7 @@ def down_of(up: Path) -> Path:
 
 
 def schema(database: Database) -> str:
-    """The schema as pg_dump writes it, without the key that newer ones draw at random for each dump."""
-    command = [database.server.binaries / "pg_dump", "--schema-only", "--no-comments", database.dsn]
-    dump = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
-    return re.sub(r"^\\(un)?restrict .*\n", "", dump, flags=re.MULTILINE)
+    return database.server.dump(database.name, "--schema-only", "--no-comments")
 
 
 @pytest.fixture
