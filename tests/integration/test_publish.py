@@ -9,6 +9,8 @@ from worker.errors import RefusedError
 from worker.jobs.bring import bring
 from worker.jobs.site import Insistence, Request, Result
 from worker.jobs.steer import withdraw
+from worker.postgres.queries import queries
+from worker.postgres.transaction import transaction
 
 ONE = bundle_of(tables(1), "1.0")
 TWO = bundle_of(tables(1, 2), "2.0")
@@ -60,6 +62,22 @@ async def test_two_publishers_of_a_line_are_serialised(database: Database) -> No
     counts = [row["n"] for row in rows]
     assert counts == sorted(counts)
     assert counts[-1] == 6
+
+
+async def test_a_publisher_waits_for_another_one_for_longer_than_the_lock_timeout(database: Database) -> None:
+    long_wait = "SELECT true FROM pg_locks WHERE NOT granted AND clock_timestamp() - waitstart > interval '200 ms'"
+    async with worker_on(database) as worker, worker_on(database) as other:
+        await worker.publish(ONE)
+        async with anyio.create_task_group() as group, transaction(other.session, "testing"):
+            line_lock = queries("home", "tidegate")["line_lock"]
+            await other.session.conn.execute(line_lock, "schema_migrations")
+            group.start_soon(worker.publish, TWO)
+            with anyio.fail_after(10):
+                while not await database.fetchval(long_wait):  # noqa: ASYNC110 - the server tells nobody
+                    await anyio.sleep(0.01)
+            assert await label_wanted(database) == "1.0"
+
+    assert await label_wanted(database) == "2.0"
 
 
 async def test_the_same_content_again_is_a_no_op_that_says_so(database: Database) -> None:

@@ -1,5 +1,7 @@
 """What a person tells a target: retry, pause, resume, force, and withdraw for its line."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from worker import control_schema
@@ -59,11 +61,8 @@ async def resume(session: Session, site: Site) -> None:
     home = HomeHalf(session, view.line)
     await home.set_paused(view.survey.target.name, paused=False)
     if view.observation.pinned is not None:
-        keys = Keys.of_target(view.survey.target, view.survey.database)
-        async with hold(session, keys, site.limits.advisory_timeout) as waited:
-            held = await raise_fence(session, keys, view.survey.target, waited)
-            async with fenced(held, "resuming the target"):
-                await TargetHalf(held.session, held.target).pin(held, None)
+        async with _holding(session, site, view) as held, fenced(held, "resuming the target"):
+            await TargetHalf(held.session, held.target).pin(held, None)
     await home.wake()
 
 
@@ -101,9 +100,7 @@ async def force(session: Session, site: Site, version: int, bundle: Bundle | Non
     view = await look(session, site, bundle)
     if not view.has_control:
         await control_schema.ensure(session, site.limits, site.readers)
-    keys = Keys.of_target(view.survey.target, view.survey.database)
-    async with hold(session, keys, site.limits.advisory_timeout) as waited:
-        held = await raise_fence(session, keys, view.survey.target, waited)
+    async with _holding(session, site, view) as held:
         view = await look(session, site, bundle)
         if not view.survey.has_table:
             await TargetHalf(held.session, held.target).ensure_version_table()
@@ -111,6 +108,13 @@ async def force(session: Session, site: Site, version: int, bundle: Bundle | Non
     label = None if view.wanted is None else view.wanted.published.label
     highest = readiness.versions[-1] if readiness.versions else None
     return Report(Result.APPLIED, view.survey.target, label, version=highest, readiness=readiness)
+
+
+@asynccontextmanager
+async def _holding(session: Session, site: Site, view: View) -> AsyncIterator[Held]:
+    keys = Keys.of_target(view.survey.target, view.survey.database)
+    async with hold(session, keys, site.limits.advisory_timeout) as waited:
+        yield await raise_fence(session, keys, view.survey.target, waited)
 
 
 async def _force(held: Held, site: Site, view: View, version: int | None, given: Bundle | None) -> Readiness:

@@ -1,5 +1,5 @@
 -- name: survey
--- What this session is connected to, and what is there: one row, never fails. $1 and $2 are the version
+-- What this session is connected to, and what is there: one row, whatever is missing. $1 and $2 are the version
 -- table's schema (null: the session's current one) and name, as text.
 SELECT
     current_database()::text AS database,

@@ -1,0 +1,42 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from worker.postgres import queries as module
+from worker.postgres.queries import queries, quote_literal, with_schema
+
+FILES = sorted(path.stem for path in Path(module.__file__).parent.glob("*.sql"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_query_has_a_text_without_its_description(file: str) -> None:
+    found = queries(file, "tidegate")
+
+    assert found
+    assert all(sql.strip() and not sql.lstrip().startswith("--") for sql in found.values())
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_placeholder_for_the_schema_is_left(file: str) -> None:
+    assert not [name for name, sql in queries(file, "tidegate").items() if ':"' in sql or ":'" in sql]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_names_are_unique_and_parameters_count_from_one(file: str) -> None:
+    text = Path(module.__file__).with_name(f"{file}.sql").read_text(encoding="utf-8")
+    assert len(queries(file, "tidegate")) == text.count("-- name: ")
+    for name, sql in queries(file, "tidegate").items():
+        numbers = {int(number) for number in re.findall(r"\$(\d+)", sql)}
+        assert numbers == set(range(1, len(numbers) + 1)), name
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"), [("plain", "'plain'"), ("it's", "'it''s'"), ("back\\slash", " E'back\\\\slash'"), ("", "''")]
+)
+def test_a_literal_is_quoted(text: str, quoted: str) -> None:
+    assert quote_literal(text) == quoted
+
+
+def test_the_schema_goes_in_as_identifier_and_as_string() -> None:
+    assert with_schema(":\"schema\".t = :'schema'", 'a"b') == '"a""b".t = \'a"b\''
