@@ -60,7 +60,7 @@ async def _plan(app: App, flags: "Flags") -> ExitCode:
         )
     decided = plan(bundle, view.observation.observed, order_of(app.site, bundle), LATEST)
     if isinstance(decided, Refused):
-        raise refused(decided)
+        raise refused(decided, view.survey.target)
     effects = decided.effects if isinstance(decided, Pending) else ()
     _print_plan(view, bundle, effects, as_json=flags.own.json)
     return ExitCode.PENDING if effects and flags.own.check else ExitCode.OK

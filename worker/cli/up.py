@@ -87,7 +87,7 @@ async def _confirm(session: Session, app: App, given: Bundle | None, goal: Goal)
         )
     decided = plan(bundle, view.observation.observed, order_of(app.site, bundle), goal)
     if isinstance(decided, Refused):
-        raise refused(decided)
+        raise refused(decided, view.survey.target)
     undone = [run for run in decided.runs if run.direction is Direction.DOWN] if isinstance(decided, Pending) else []
     if not undone:
         return
