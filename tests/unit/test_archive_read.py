@@ -80,6 +80,12 @@ def test_files_in_deeper_folders_are_left_out(tmp_path: Path, ending: str) -> No
     assert read_archive(path) == BUNDLE
 
 
+def test_the_folder_that_macos_adds_is_left_out(tmp_path: Path) -> None:
+    files = {f"migrations/{name}": content for name, content in FILES.items()}
+    path = write(tmp_path / "b.zip", {**files, "__MACOSX/migrations/._1_a.up.sql": b"\x00\x05\x16\x07"})
+    assert read_archive(path) == BUNDLE
+
+
 def test_without_a_shared_folder_only_the_top_counts(tmp_path: Path) -> None:
     path = write(tmp_path / "b.zip", {"one/1_a.up.sql": b"", "two/2_b.up.sql": b""})
     with pytest.raises(BundleError, match=r"^the archive '.*/b\.zip' holds no migration$"):

@@ -23,6 +23,8 @@ _READERS: Mapping[str, Callable[[io.RawIOBase], Generator[Member]]] = {
     ".zip": zip_members,
 }
 
+# What macOS puts beside the folder that one compresses in its file manager.
+_MACOS_FOLDER = "__MACOSX"
 _DEEPEST = 2
 
 
@@ -111,10 +113,11 @@ def _read(member: Member, place: tuple[str, ...]) -> bytes | None:
 
 
 def _flatten(found: Mapping[tuple[str, ...], bytes | None]) -> dict[str, bytes]:
-    """Keep what lies at the top, or in the one folder that holds everything."""
-    shared = len({place[0] for place in found}) == 1 and all(len(place) > 1 for place in found)
+    """Keep what lies at the top, or in the one folder that holds everything but macOS's own."""
+    ours = {place: content for place, content in found.items() if place[0] != _MACOS_FOLDER}
+    shared = len({place[0] for place in ours}) == 1 and all(len(place) > 1 for place in ours)
     depth = 2 if shared else 1
-    return {place[-1]: content for place, content in found.items() if len(place) == depth and content is not None}
+    return {place[-1]: content for place, content in ours.items() if len(place) == depth and content is not None}
 
 
 def pack(bundle: Bundle, out: Path) -> None:

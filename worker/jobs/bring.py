@@ -93,7 +93,9 @@ class _Bringing:
         statement.tell(row, None)
 
     async def _look(self) -> View:
-        return await look(self._session, self._site, self._at_hand)
+        view = await look(self._session, self._site, self._at_hand)
+        self._session = self._session.bind(target=view.survey.target.name)
+        return view
 
     async def _decide(self, view: View) -> Decision:
         early = decide_early(self._site, self._request, view, self._given)
