@@ -9,7 +9,8 @@ from dataclasses import replace
 from functools import cache
 from typing import assert_never
 
-from worker.applier.run import Applier, Limits
+from worker.applier.limits import Limits
+from worker.applier.run import Applier
 from worker.bundles.directory import read_directory
 from worker.bundles.shipped import shipped
 from worker.core.bundle import Bundle, OrderPolicy

@@ -8,6 +8,7 @@ import asyncpg
 
 from worker.applier import messages
 from worker.applier.journalled import run_journalled
+from worker.applier.limits import Limits
 from worker.applier.locate import failed
 from worker.applier.messages import Timeouts, Work
 from worker.applier.send import send
@@ -21,21 +22,6 @@ from worker.postgres.faults import Fault, fault_of
 from worker.postgres.lock import Held
 
 _RETRY = Backoff(first=0.05, ceiling=5.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long a migration may wait and run, unless its file says otherwise.
-
-    `lock_timeout_ms` and `statement_timeout_ms` are the server's, 0 for none; `lock_budget` is the number of seconds
-    for which lock timeouts, deadlocks and serialization failures are retried; `advisory_timeout` is how long, in
-    seconds, the advisory lock is waited for (None: for ever).
-    """
-
-    lock_timeout_ms: int
-    statement_timeout_ms: int
-    lock_budget: float
-    advisory_timeout: float | None
 
 
 class Applier:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from worker.applier.run import Limits
+from worker.applier.limits import Limits
 from worker.bundles.directory import local_path, read_directory
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from worker.applier.run import Limits
+from worker.applier.limits import Limits
 from worker.core.bundle import Bundle, OrderPolicy
 from worker.core.plan import Goal, Latest
 from worker.core.readiness import Readiness

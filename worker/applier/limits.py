@@ -1,0 +1,18 @@
+"""The limits of a migration, apart from what enforces them, so that settings can be read without loading that."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a migration may wait and run, unless its file says otherwise.
+
+    `lock_timeout_ms` and `statement_timeout_ms` are the server's, 0 for none; `lock_budget` is the number of seconds
+    for which lock timeouts, deadlocks and serialization failures are retried; `advisory_timeout` is how long, in
+    seconds, the advisory lock is waited for (None: for ever).
+    """
+
+    lock_timeout_ms: int
+    statement_timeout_ms: int
+    lock_budget: float
+    advisory_timeout: float | None
