@@ -63,6 +63,9 @@ class BundleError(UsageError):
     reason = "bundle"
 
 
+_CORRECT = "correct the file, and run it again; tidegate status says what is applied"
+
+
 class MigrationFailedError(TidegateError):
     """A migration failed; the database is as before it, or its journal says how far it came."""
 
@@ -70,7 +73,7 @@ class MigrationFailedError(TidegateError):
     reason = "migration_failed"
 
     def __init__(self, failure: "Failure") -> None:
-        super().__init__(str(failure), hint=failure.hint or "")
+        super().__init__(str(failure), hint=failure.hint or _CORRECT)
         self.failure = failure
 
 
