@@ -16,6 +16,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(verb.run(flags))
     except TidegateError as error:
         return _told(error)
+    except ExceptionGroup as group:
+        return _several(group)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -29,6 +31,16 @@ def _told(error: TidegateError) -> int:
 
     print_error(error)
     return int(error.exit_code)
+
+
+def _several(group: ExceptionGroup[Exception]) -> int:
+    """Tell the first of the errors that tasks ended with, unless one of them is a fault of the program."""
+    told, faults = group.split(TidegateError)
+    return _broken(group) if told is None or faults is not None else _told(_first(told))
+
+
+def _first(error: TidegateError | ExceptionGroup[TidegateError]) -> TidegateError:
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 def _broken(error: Exception) -> int:

@@ -53,7 +53,7 @@ def run(verb: str, flags: "Flags") -> ExitCode:
             pin = None if own.count is None else f"up {own.count}"
         case "down":
             if own.all and own.count is not None:
-                raise UsageError("down takes N or --all, not both")
+                raise UsageError("down takes N or --all, not both", hint="leave one of them out")
             goal = Back(None if own.all else 1 if own.count is None else own.count)
             pin = "down --all" if own.all else f"down {1 if own.count is None else own.count}"
         case _:
@@ -98,7 +98,7 @@ async def _confirm(session: Session, app: App, given: Bundle | None, goal: Goal)
     sys.stdout.write(f"undo these {len(undone)} in {view.survey.target.name}? [y/N] ")
     sys.stdout.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise UsageError("not confirmed; nothing was changed")
+        raise UsageError("not confirmed; nothing was changed", hint="answer y, or say --yes")
 
 
 def _print(report: Report, *, as_json: bool) -> None:
