@@ -14,7 +14,7 @@ from worker.applier.run import Applier
 from worker.bundles.directory import read_directory
 from worker.bundles.shipped import shipped
 from worker.core.bundle import Bundle, OrderPolicy
-from worker.core.events import ControlUpgraded
+from worker.core.events import ControlUpgraded, Emitter
 from worker.core.migration import Migration, Side
 from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after, plan
 from worker.core.privileges import missing_grant
@@ -46,10 +46,12 @@ async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> 
         TimedOutError: Another worker was at it for longer than the limit.
     """
     keys = Keys.of_control(session.control)
+    # The logs and the metrics count an application's migrations; these are told as one event of their own.
+    silent = replace(session, emit=Emitter(()))
     async with hold(session, keys, limits.advisory_timeout) as waited:
         await _check_readers(session, readers)
         try:
-            applied = sum([await _upgrade(session, half, limits, keys, waited) for half in _HALVES])
+            applied = sum([await _upgrade(silent, half, limits, keys, waited) for half in _HALVES])
         except MigrationFailedError as error:
             raise _refused(session, error) from error
         if applied:
