@@ -10,7 +10,6 @@ from functools import cache
 from typing import assert_never
 
 from worker.applier.limits import Limits
-from worker.applier.run import Applier
 from worker.bundles.directory import read_directory
 from worker.bundles.shipped import shipped
 from worker.core.bundle import Bundle, OrderPolicy
@@ -116,6 +115,8 @@ async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits)
                 f"the control schema {held.target.schema}: {message}", hint=hint, reason="control_schema"
             )
         case Pending(effects):
+            from worker.applier.run import Applier  # noqa: PLC0415  slow to load, and needed once a version
+
             applier = Applier(held, bundle.label, limits)
             for effect in effects:
                 observed = after(observed, effect)

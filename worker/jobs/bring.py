@@ -6,9 +6,7 @@ from typing import assert_never
 from worker import control_schema
 from worker.core.bundle import Bundle
 from worker.core.wanted import Intent
-from worker.jobs.attempt import Attempt
 from worker.jobs.decide import Act, Decision, decide, decide_early
-from worker.jobs.execution import Statement
 from worker.jobs.look import View, is_wanted, look
 from worker.jobs.offer import publish
 from worker.jobs.site import Report, Request, Site
@@ -80,6 +78,8 @@ class _Bringing:
                 await self._stamp(held, view)
                 return self._report(view, decision)
             case Act.WORK if decision.bundle is not None:
+                from worker.jobs.attempt import Attempt  # noqa: PLC0415  the applier is slow to load, and this is rare
+
                 return await Attempt(held, self._site, view, decision.bundle).bring(self._request)
             case Act.WORK:
                 raise AssertionError("work has a bundle")
@@ -87,6 +87,8 @@ class _Bringing:
                 assert_never(decision.act)
 
     async def _stamp(self, held: Held, view: View) -> None:
+        from worker.jobs.execution import Statement  # noqa: PLC0415  the same
+
         statement = Statement(held, self._site, view, await HomeHalf(held.session, view.line).bundles())
         async with fenced(held, "writing readiness"):
             row, _ = await statement.write(view.observation.observed)

@@ -1,7 +1,6 @@
 """Publishes a bundle, after a look at whether it can be applied at all; what is refused changes nothing."""
 
 from worker import control_schema
-from worker.applier.run import read
 from worker.core.bundle import Bundle, Relation
 from worker.core.events import BundleKept, BundleOffered, BundlePublished
 from worker.core.plan import Effect, Pending, Refused, Run, UpToDate, plan
@@ -67,6 +66,8 @@ def check(bundle: Bundle, view: View, site: Site) -> tuple[Effect, ...]:
 
 def check_scripts(effects: tuple[Effect, ...]) -> None:
     """Classify every script that is to be run, so that a bad one is found before the first one runs."""
+    from worker.applier.run import read  # noqa: PLC0415  slow to load, and needed only where something is to be run
+
     for effect in effects:
         if isinstance(effect, Run):
             read(effect.migration, effect.direction)
@@ -82,7 +83,7 @@ def _tell(session: Session, line: str, bundle: Bundle, decision: PublishDecision
         case New() | KnownNowWanted():
             session.emit(BundlePublished(bundle.label, bundle.digest, line))
         case AlreadyWanted():
-            session.emit(BundleOffered(bundle.label, bundle.digest, "already wanted"))
+            return
         case Kept(wanted, KeptBecause.OLDER) if wanted is not None:
             session.emit(BundleOffered(bundle.label, bundle.digest, f"older than {wanted.label}, which stays wanted"))
         case Kept(wanted, because):
