@@ -16,7 +16,7 @@ import asyncpg
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle
 from worker.core.duration import format_duration
-from worker.core.events import Emitter, GateOpened, GateWaiting
+from worker.core.events import Emitter, GateFound, GateOpened, GateWaiting
 from worker.core.job import SETTLED
 from worker.core.readiness import (
     Identity,
@@ -114,7 +114,8 @@ async def wait(gate: Gate) -> None:
     is_open = await waiting.once() if gate.timeout == 0 else await waiting.until_open()
     if not is_open:
         raise waiting.timed_out()
-    gate.emit(GateOpened(str(gate.requirement), gate.clock() - waiting.began))
+    requirement, waited = str(gate.requirement), gate.clock() - waiting.began
+    gate.emit(GateOpened(requirement, waited) if waiting.was_held else GateFound(requirement))
 
 
 class _Waiting:
@@ -125,6 +126,11 @@ class _Waiting:
         self._told: Unmet | None = None
         self._told_at = 0.0
         self.began = gate.clock()
+
+    @property
+    def was_held(self) -> bool:
+        """Whether anything was to be waited for."""
+        return self._told is not None
 
     async def once(self) -> bool:
         """Look once; only connecting and an answer have limits of their own."""

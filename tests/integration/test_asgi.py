@@ -60,7 +60,7 @@ def lines() -> Iterator[Lines]:
     handler, logger = Lines(), logging.getLogger()
     level = logger.level
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)
     yield handler
     logger.setLevel(level)
     logger.removeHandler(handler)
@@ -131,7 +131,7 @@ async def test_an_application_without_a_lifespan_is_held_back_too(
         await lines.until("Uvicorn running")
         assert await get(port) == "plain"
 
-    assert lines.lines.index(await lines.until("gate.opened")) < lines.lines.index(await lines.until("Uvicorn running"))
+    assert lines.lines.index(await lines.until("gate.found")) < lines.lines.index(await lines.until("Uvicorn running"))
 
 
 def started(tmp_path: Path, arguments: str, before: str = "") -> tuple[int, str]:

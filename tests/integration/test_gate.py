@@ -22,7 +22,7 @@ from tests.fixtures.relay import Relay
 from tests.fixtures.servers import Database
 from worker import gate as gate_module
 from worker.bundles.directory import read_directory
-from worker.core.events import GateOpened, GateWaiting
+from worker.core.events import GateFound, GateOpened, GateWaiting
 from worker.core.readiness import AtLeast, OfBundle, Requirement
 from worker.errors import ExitCode, JobFailedError, TimedOutError, UsageError
 from worker.gate import Gate, OnFailure, directory_requirement, wait
@@ -95,8 +95,8 @@ async def test_what_is_ready_opens_at_once_and_leaves_no_session(
 
     await wait(a_gate(reader, requirement, heard, timeout=0))
 
-    assert [event.requirement for event in heard.of(GateOpened)] == [str(requirement)]
-    assert heard.of(GateWaiting) == []
+    assert [event.requirement for event in heard.of(GateFound)] == [str(requirement)]
+    assert (heard.of(GateWaiting), heard.of(GateOpened)) == ([], [])
     assert await sessions(database) == []
 
 

@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from worker.cli.app import App
+from worker.cli.arguments import SettingsParser
 from worker.cli.output import print_json, print_line, print_table
 from worker.errors import ExitCode
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """The verbs of `admin`."""
-    verbs = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    verbs = parser.add_subparsers(dest="what", metavar="WHAT", required=True, parser_class=SettingsParser)
     config = verbs.add_parser("config", help="print the settings in force, where each comes from, and no secret")
     config.add_argument("--json", action="store_true", help="print a JSON document")
 

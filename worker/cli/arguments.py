@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from worker import __version__
 from worker.errors import ExitCode, UsageError
@@ -111,6 +111,14 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"see {self.prog} --help")
+
+
+class SettingsParser(_Parser):
+    """The parser of a verb's own verb, behind which the settings are understood too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        _add_settings(self, default=argparse.SUPPRESS)
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

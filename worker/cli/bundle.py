@@ -10,6 +10,7 @@ from worker.applier.run import read
 from worker.bundles.archive import pack, read_source
 from worker.bundles.directory import local_path
 from worker.cli.app import App
+from worker.cli.arguments import SettingsParser
 from worker.cli.output import print_json, print_line, print_table
 from worker.core.bundle import Bundle
 from worker.core.migration import Direction
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """The verbs of `bundle`."""
-    verbs = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    verbs = parser.add_subparsers(dest="what", metavar="WHAT", required=True, parser_class=SettingsParser)
     packing = verbs.add_parser("pack", help="write a directory as a .tar.gz that is the same for the same content")
     packing.add_argument("bundle", metavar="SOURCE")
     packing.add_argument("--out", "-o", metavar="FILE", required=True)

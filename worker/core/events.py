@@ -326,6 +326,14 @@ class GateOpened(Event):
     waited_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class GateFound(Event):
+    """The requirement was met at the first look: nothing was held back, and a quiet log stays quiet."""
+
+    level: ClassVar[Level] = Level.DEBUG
+    requirement: str
+
+
 Context = Mapping[str, str | int]
 Sink = Callable[[Event, Context], None]
 

@@ -42,8 +42,7 @@ def decide_early(site: Site, request: Request, view: View, given: Bundle | None)
         return _left(view, Result.NOTHING_WANTED, f"nothing is published on {view.line}")
     if request.insistence is Insistence.ROUND and view.paused is not None:
         return _left(view, Result.LEFT_ALONE, view.paused)
-    unpins = request.pin is None and view.observation.pinned is not None
-    if given is None and request.goal == LATEST and not unpins and is_settled(view, site):
+    if given is None and _asks_for_all(request, view) and is_settled(view, site):
         return Decision(Act.NOTHING, Result.UP_TO_DATE)
     return None
 
@@ -54,7 +53,14 @@ def decide(site: Site, request: Request, view: View, bundle: Bundle) -> Decision
         decided = plan(bundle, view.observation.observed, order_of(site, bundle), request.goal)
         if (why := why_waiting(view, decided)) is not None:
             return replace(_left(view, Result.LEFT_ALONE, why), bundle=bundle)
+    elif _asks_for_all(request, view) and _is_done(bundle, view, site):
+        return Decision(Act.NOTHING, Result.UP_TO_DATE, bundle=bundle)
     return Decision(Act.WORK, Result.UP_TO_DATE, bundle=bundle)
+
+
+def _asks_for_all(request: Request, view: View) -> bool:
+    """Tell that all of a bundle is asked for, and that there is no pin which that would end."""
+    return request.goal == LATEST and (request.pin is not None or view.observation.pinned is None)
 
 
 def _is_done(given: Bundle, view: View, site: Site) -> bool:

@@ -1,0 +1,139 @@
+"""The command line as golang-migrate's users type it, its JSON, and what it leaves alone: databases and imports."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.command_line import call, content, files
+from tests.fixtures.processes import ROOT
+from tests.fixtures.servers import Database
+
+ONE = "CREATE TABLE t1 (a int)"
+TWO = "CREATE TABLE t2 (a int)"
+THREE = "CREATE TABLE t3 (a int)"
+HEAVY = {"starlette", "uvicorn", "prometheus_client", "structlog"}
+
+
+def three(folder: Path) -> Path:
+    """Three migrations that can be undone."""
+    files(folder, _1_a=ONE, _2_b=TWO, _3_c=THREE)
+    for version, name in enumerate("abc", start=1):
+        (folder / f"{version}_{name}.down.sql").write_text(f"DROP TABLE t{version}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "version"),
+    [
+        ("-path {path} -database {url} up 2", 2),
+        ("-source file://{path} -database {url} up", 3),
+        ("up -source file://{path} -database {url}", 3),
+        ("--source {path} -d {url} up 1", 1),
+        ("up 1 -s {path} --database {url}", 1),
+        ("-s {path} up 2 -d {url}", 2),
+        ("--source=file://{path} --database={url} up 99", 3),
+        ("-path {path} -database {url} goto 2", 2),
+    ],
+)
+def test_golang_migrates_spellings_migrate(database: Database, tmp_path: Path, words: str, version: int) -> None:
+    folder = three(tmp_path)
+
+    call(*[word.format(path=folder, url=database.dsn) for word in words.split()]).is_fine(f"version {version}")
+
+    assert database.psql("SELECT * FROM schema_migrations") == f"{version}|f"
+
+
+def test_down_goto_force_and_version_do_as_golang_migrate_does(database: Database, tmp_path: Path) -> None:
+    flags = ("-path", three(tmp_path), "-database", database.dsn)
+    steps = {
+        ("up",): "3",
+        ("down", "1", "-y"): "2",
+        ("goto", "1", "--yes"): "1",
+        ("goto", "3"): "3",
+        ("down", "--all", "--yes"): "no version",
+        ("up", "2"): "2",
+        ("force", "1"): "1",
+        ("force", "-1"): "no version",
+    }
+    for step, version in steps.items():
+        call(*flags, *step).is_fine()
+        assert call(*flags, "version").out == f"{version}\n", step
+
+    assert database.psql("SELECT * FROM schema_migrations") == ""
+
+
+def test_undoing_has_to_be_agreed_to(database: Database, tmp_path: Path) -> None:
+    flags = ("-path", three(tmp_path), "-database", database.dsn)
+    call(*flags, "up").is_fine()
+    before = content(database)
+
+    for step in (("down",), ("down", "-all"), ("goto", "1")):
+        call(*flags, *step).is_error(2, "has to be confirmed", "--yes")
+
+    assert content(database) == before
+
+
+@pytest.mark.parametrize("words", ["create -dir {path} add_users", "create add_users -s {path}"])
+def test_create_makes_a_pair_of_files(tmp_path: Path, words: str) -> None:
+    call(*words.format(path=tmp_path).split()).is_fine("add_users.up.sql", "add_users.down.sql")
+
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_json_has_its_keys(database: Database, tmp_path: Path) -> None:
+    flags = ("-s", three(tmp_path / "bundle"), "--label", "1.0.0", "-d", database.dsn)
+    report = {"result", "target", "bundle", "applied", "adopted", "version", "why"}
+    row = {"at", "action", "version", "name", "bundle", "mode", "duration_ms", "role", "worker"}
+    step = {"version", "name", "direction", "mode", "statements", "segments", "gate", "resumes"}
+
+    plan = call("plan", "--json", *flags).document
+    assert set(plan) == {"target", "bundle", "adopt", "run"}
+    assert set(plan["run"][0]) == step
+    assert set(call("publish", flags[1], "--json", *flags[2:]).document) == {
+        "line", "label", "digest", "changed", "message",
+    }  # fmt: skip
+    assert set(call("up", "--json", *flags).document) == report
+    assert call("version", "--json", *flags).document == {"version": 3, "dirty": False}
+    assert {key for entry in call("history", "--json", *flags).document for key in entry} == row
+    listed = call("bundle", "list", "--json", *flags).document
+    keys = {"label", "digest", "versions", "published_at", "published_by", "wanted", "withdrawn"}
+    assert [set(entry) for entry in listed] == [keys]
+    assert set(call("status", "--json", *flags).document) >= {"worker", "version", "targets"}
+    assert {key for entry in call("admin", "config", "--json", *flags).document for key in entry} == {
+        "name", "value", "origin",
+    }  # fmt: skip
+    assert set(call("down", "--json", "--yes", *flags).document) == report
+    assert set(call("goto", "3", "--json", *flags).document) == report
+
+
+def test_looking_needs_no_right_and_writes_nothing(database: Database, tmp_path: Path) -> None:
+    role = f"looker_{database.name}"
+    database.psql(f"CREATE ROLE {role} LOGIN PASSWORD 'suite-only'; REVOKE CREATE ON SCHEMA public FROM public")
+    flags, before = ("-s", files(tmp_path, _1_a=ONE), "-d", database.dsn_as(role)), content(database)
+    try:
+        said = {verb: call(verb, *flags) for verb in ("plan", "status", "history", "version")}
+        check = call("plan", "--check", *flags)
+        assert content(database) == before
+    finally:
+        database.psql(f"DROP ROLE {role}")
+
+    assert {verb: answer.code for verb, answer in said.items()} == dict.fromkeys(said, 0), said
+    assert check.code == 10
+    assert said["version"].out == "no version\n"
+
+
+@pytest.mark.parametrize("verb", ["up", "wait"])
+def test_nothing_to_do_loads_nothing_that_is_slow(database: Database, tmp_path: Path, verb: str) -> None:
+    folder = files(tmp_path, _1_a=ONE)
+    call("up", "-s", folder, DB_URL=database.dsn).is_fine()
+    words = [verb, "-s", str(folder), "-d", database.dsn]
+    script = f"import sys; from worker.cli import main; code = main({words!r}); print(*sorted(sys.modules)); exit(code)"
+
+    finished = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, cwd=ROOT, env={"PATH": ""}
+    )
+
+    assert finished.returncode == 0, finished.stderr
+    assert HEAVY.isdisjoint(finished.stdout.split()), finished.stderr
