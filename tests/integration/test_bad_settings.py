@@ -76,6 +76,7 @@ def test_wrong_connection_settings_are_named_without_the_password(environment: d
     ("arguments", "said"),
     [
         (("launch",), "launch"),
+        (("-d", NOWHERE), "no verb"),
         (("up", "--colour"), "--colour"),
         (("--colour", "up"), "--colour"),
         (("up", "-1"), "-1"),

@@ -124,6 +124,16 @@ def test_looking_needs_no_right_and_writes_nothing(database: Database, tmp_path:
     assert said["version"].out == "no version\n"
 
 
+def test_up_with_nothing_to_do_writes_nothing(database: Database, tmp_path: Path) -> None:
+    older, newer = files(tmp_path / "1", _1_a=ONE), files(tmp_path / "2", _1_a=ONE, _2_b=TWO)
+    call("up", "-s", newer, DB_URL=database.dsn).is_fine("version 2")
+    before = content(database)
+
+    for source in (("-s", newer), ("-s", older), ()):
+        call("up", *source, DB_URL=database.dsn).is_fine("nothing to do")
+        assert content(database) == before, source
+
+
 @pytest.mark.parametrize("verb", ["up", "wait"])
 def test_nothing_to_do_loads_nothing_that_is_slow(database: Database, tmp_path: Path, verb: str) -> None:
     folder = files(tmp_path, _1_a=ONE)

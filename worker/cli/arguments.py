@@ -90,9 +90,11 @@ def parse(argv: Sequence[str]) -> tuple[Verb, Flags]:
     parser = _parser(ours)
     own = parser.parse_args(ours)
     own.command = command
+    if own.verb is None and argv:
+        raise UsageError("no verb was given", hint="see tidegate --help; for example tidegate up")
     if own.verb is None:
         parser.print_help()
-        raise SystemExit(ExitCode.USAGE if argv else ExitCode.OK)
+        raise SystemExit(ExitCode.OK)
     names = ("database", *(setting.name for setting in SETTINGS))
     return VERBS[own.verb], Flags({name: getattr(own, name, None) for name in names}, own)
 
