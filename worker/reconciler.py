@@ -6,7 +6,7 @@ transaction; its one working connection idles, so that a published bundle finds 
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from worker.errors import (
     TimedOutError,
 )
 from worker.jobs.bring import bring
+from worker.jobs.execution import DrainedError
 from worker.jobs.look import look
 from worker.jobs.site import Insistence, Report, Request, Result, Site
 from worker.jobs.status import target_status
@@ -100,7 +101,7 @@ class Reconciler:
             self._wake.send_nowait(source)
 
     def drain(self) -> None:
-        """Start nothing new: a job that holds the lock goes on to its end, anything else ends now."""
+        """Begin no further migration: the one that runs under the lock goes on, anything else ends now."""
         self._draining = True
         if self._board.holds_lock:
             self.wake("drain")
@@ -125,6 +126,8 @@ class Reconciler:
             return self._tried_in_vain(error, emit)
         except (MigrationFailedError, RefusedError, InDoubtError, BundleError) as error:
             await self._stopped(error, emit)
+        except DrainedError:
+            return 0.0
         self._failures = 0
         return self._rhythm.poll * (0.5 + self._rhythm.jitter() / 2)
 
@@ -175,7 +178,7 @@ class Reconciler:
 
     async def _connected(self) -> Session:
         if self._session is None or self._session.conn.is_closed():
-            self._session = await self._doors.session()
+            self._session = replace(await self._doors.session(), draining=lambda: self._draining)
         return self._session
 
     async def _hang_up(self) -> None:

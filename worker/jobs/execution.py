@@ -16,6 +16,10 @@ from worker.postgres.target_half import Action, TargetHalf, lower_readiness_sql,
 from worker.postgres.transaction import fenced
 
 
+class DrainedError(Exception):
+    """The worker was asked to stop, and some migrations of the job were not begun."""
+
+
 class Statement:
     """Writes the readiness row of one held target; `rows` are the line's bundles."""
 
@@ -59,10 +63,17 @@ class Execution:
         self.adopted = 0
 
     async def run(self, pending: Pending, pin: str | None) -> None:
-        """Bring the effects about, one after the other; `pin` goes into each one's transaction."""
+        """Bring the effects about, one after the other; `pin` goes into each one's transaction.
+
+        Raises:
+            DrainedError: Asked to stop; the readiness row states what is applied by now.
+        """
         if not self._view.survey.has_table:
             await self._half.ensure_version_table()
         for effect in pending.effects:
+            if self._held.session.draining():
+                await self.write_readiness()
+                raise DrainedError
             await self._one(effect, pin)
 
     async def _one(self, effect: Effect, pin: str | None) -> None:

@@ -11,11 +11,16 @@ if TYPE_CHECKING:
     from asyncpg.connection import Connection
 
 
+def _go_on() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A connection of its own, never a pooled one, with the control schema's name and the worker's.
 
     `role` is the one that statements run as. `clock` gives monotonic seconds, `jitter` numbers in [0, 1).
+    `draining` says whether to begin no further migration.
     """
 
     conn: "Connection[Record]"
@@ -25,6 +30,7 @@ class Session:
     emit: Emitter
     clock: Callable[[], float]
     jitter: Callable[[], float]
+    draining: Callable[[], bool] = _go_on
 
     def bind(self, **context: str | int) -> "Session":
         """The same session, whose events carry this context besides."""
