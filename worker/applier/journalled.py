@@ -4,57 +4,73 @@ A block commits together with its journal row. A statement that cannot run in a 
 before it is sent and its result after it, so that a later run knows that it was begun, and looks before it repeats it.
 """
 
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import asyncpg
-
 from worker.applier import messages
-from worker.applier.locate import failed
-from worker.applier.messages import Message, Timeouts, Work
-from worker.applier.recover import Verdict, recover, settling
+from worker.applier.attempts import Attempts
+from worker.applier.messages import SegmentState, Timeouts, Work
+from worker.applier.recover import Before, Verdict, recover, settling
 from worker.applier.send import send
 from worker.core.events import SegmentFinished
 from worker.core.plan import Progress
 from worker.core.script import Script, Segment, SegmentKind
-from worker.errors import InDoubtError, RefusedError
+from worker.core.tokens import keywords
+from worker.errors import InDoubtError, MigrationFailedError, RefusedError
 from worker.postgres.lock import release_foreign, retake_foreign
+
+# The statement was stopped from outside: it may have come to its end all the same.
+_STOPPED = re.compile(r"57...")
 
 
 async def run_journalled(
-    work: Work, script: Script, resume: Progress | None, timeouts: Timeouts, advisory_timeout: float | None
+    attempts: Attempts, script: Script, resume: Progress | None, timeouts: Timeouts, advisory_timeout: float | None
 ) -> None:
-    """Run the segments that are not done; the last one records the migration.
+    """Run the segments that are not done; the last transaction records the migration.
 
     Raises:
+        MigrationFailedError: A segment failed; the journal says which are done.
         RefusedError: The file's segments are not those that the journal says were run.
         InDoubtError: A cut statement may or may not have taken effect, or needs a session that is gone.
     """
+    work = attempts.work
     done = 0 if resume is None else _done(work, script, resume)
+    run = _Run(attempts, timeouts, advisory_timeout)
+    before = _before(resume)
+    recorded = False
     for segment in script.segments[done:]:
         began = work.held.session.clock()
-        run = _Run(work, script.segments, segment, timeouts, advisory_timeout)
-        match segment.kind:
-            case SegmentKind.BLOCK:
-                await run.block()
-            case SegmentKind.ALONE:
-                await run.alone(cut=resume is not None and resume.cut is not None and segment.index == done)
+        recorded = await run.segment(segment, before, is_last=segment is script.segments[-1])
+        before = Before.NOT_BEGUN
         seconds = work.held.session.clock() - began
         number, count = segment.index + 1, len(script.segments)
         work.held.session.emit(SegmentFinished(work.migration.version, number, count, seconds))
+    if not recorded:
+        await attempts.transact(None, messages.final(work, None, timeouts))
+
+
+def _before(resume: Progress | None) -> Before:
+    if resume is None:
+        return Before.NOT_BEGUN
+    return Before.FAILED if resume.cut is None else Before.CUT
 
 
 def _done(work: Work, script: Script, resume: Progress) -> int:
-    """How many segments are done already; they must be the ones that the file begins with now."""
+    """How many segments are done already; they, and one that was cut, must be those that the file begins with now."""
     done = len(resume.done)
-    if tuple(segment.digest for segment in script.segments[:done]) != resume.done:
+    begun = resume.done if resume.cut is None else (*resume.done, resume.cut)
+    if tuple(segment.digest for segment in script.segments[: len(begun)]) != begun:
         raise RefusedError(
-            f"migration {work.migration.version} is half done, and what was run of it has changed in the file since",
-            hint=f"restore its first {done} parts as they were; only what was not run yet may be changed",
+            f"{work.file} is half done, and what was run of it has changed in the file since",
+            hint=f"restore its first {len(begun)} parts as they were, for only what was not run yet may be changed; "
+            f"or settle it: {settling(work)}",
             reason="half_done",
         )
-    if done and script.segments[done].needs_session:
+    if done and any(segment.needs_session for segment in script.segments[done : done + 1]):
         raise InDoubtError(
-            f"migration {work.migration.version} was cut behind part {done}, and the rest needs temporary tables, "
+            f"{work.file} was cut behind part {done}, and the rest needs temporary tables, "
             "prepared statements or cursors of a session that is gone",
             hint=settling(work),
         )
@@ -63,46 +79,59 @@ def _done(work: Work, script: Script, resume: Progress) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One segment of a migration that is under way."""
+    """A migration that is under way."""
 
-    work: Work
-    segments: tuple[Segment, ...]
-    segment: Segment
+    attempts: Attempts
     timeouts: Timeouts
     advisory_timeout: float | None
 
-    @property
-    def _is_last(self) -> bool:
-        return self.segment is self.segments[-1]
+    async def segment(self, segment: Segment, before: Before, *, is_last: bool) -> bool:
+        """Run one segment; tells whether the migration is recorded with it."""
+        match segment.kind:
+            case SegmentKind.BLOCK:
+                compose = messages.final if is_last else messages.progress
+                await self.attempts.transact(segment, compose(self.attempts.work, segment, self.timeouts))
+                return is_last
+            case SegmentKind.ALONE:
+                await self._alone(segment, before)
+                return False
 
-    async def block(self) -> None:
-        """Commit the block together with its journal row, or with the migration's record."""
-        compose = messages.final if self._is_last else messages.progress
-        await self._send(compose(self.work, self.segment, self.timeouts))
+    async def _alone(self, segment: Segment, before: Before) -> None:
+        """Commit the intent, send the statement by itself, commit the result.
 
-    async def alone(self, *, cut: bool) -> None:
-        """Commit the intent, send the statement by itself, commit the result."""
-        held = self.work.held
-        await send(held, messages.intent(self.work, self.segment).text)
+        An earlier failure stays in the journal until the statement is sent again, and so does an earlier cut.
+        """
+        await self._note(segment, SegmentState.INTENT)
         # From here on a golang-migrate that waits for its keys would hold a snapshot that the statement waits for.
-        await release_foreign(held)
-        if await recover(self.work, self.segment, cut=cut) is Verdict.TO_RUN:
-            await self._send_alone()
-        await retake_foreign(held, self.advisory_timeout)
-        if self._is_last:
-            await send(held, messages.final(self.work, None, self.timeouts).text)
-        else:
-            await send(held, messages.result(self.work, self.segment).text)
-
-    async def _send_alone(self) -> None:
-        held = self.work.held
-        start = Message(messages.session_start(self.segment, self.timeouts), "", "")
-        await send(held, start.head)
-        await self._send(Message("", self.segment.text, ""))
-        await send(held, messages.session_end())
-
-    async def _send(self, message: Message) -> None:
+        await release_foreign(self.attempts.work.held)
         try:
-            await send(self.work.held, message.text)
-        except asyncpg.PostgresError as error:
-            raise await failed(self.work, self.segment, message, error) from error
+            async with self._session_of(segment):
+                if await recover(self.attempts, segment, before) is Verdict.TO_RUN:
+                    await self.attempts.once(segment, messages.lone(segment))
+        except MigrationFailedError as error:
+            if _is_without_effect(segment, error):
+                await self._note(segment, SegmentState.FAILED)
+            raise
+        # Before the keys are waited for: whatever becomes of that, the statement need not be judged again.
+        await self._note(segment, SegmentState.DONE)
+        await retake_foreign(self.attempts.work.held, self.advisory_timeout)
+
+    @asynccontextmanager
+    async def _session_of(self, segment: Segment) -> AsyncIterator[None]:
+        """The session as the file's earlier statements set it up; what is recorded next finds it as it started."""
+        await self.attempts.once(None, messages.lone_start(segment, self.timeouts))
+        try:
+            yield
+        except (MigrationFailedError, InDoubtError):
+            await send(self.attempts.work.held, messages.lone_end().text)
+            raise
+        await self.attempts.once(None, messages.lone_end())
+
+    async def _note(self, segment: Segment, state: SegmentState) -> None:
+        await self.attempts.transact(None, messages.note(self.attempts.work, segment, state))
+
+
+def _is_without_effect(segment: Segment, error: MigrationFailedError) -> bool:
+    """Tell that the server undid what failed; DO and CALL may have committed some of their work before."""
+    first = keywords(segment.statements[0].text, 1)
+    return first not in {("DO",), ("CALL",)} and not _STOPPED.fullmatch(error.failure.sqlstate or "")

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from enum import Enum
 
 import anyio
 import asyncpg
@@ -11,76 +12,61 @@ from worker.core.events import MigrationFailed
 from worker.core.failure import Failure
 from worker.core.lexer import Statement
 from worker.core.privileges import missing_grant
-from worker.core.script import Segment, position
+from worker.core.script import Segment, SegmentKind, position
 from worker.errors import MigrationFailedError
-from worker.postgres.faults import Fault, fault_of, message_of, settle
+from worker.postgres.faults import DRIVER_ERRORS, Fault, fault_of, message_of, settle
 
-# Errors that say nothing about the statement: repeating it would not show it, and would wait again.
-_NOT_THE_STATEMENTS = re.compile(r"55P03|40001|40P01|57...|53...|58...|XX...")
+# Repeating the statements would not show the one that failed with these, or would do harm.
+_NOT_REPLAYED = re.compile(r"40...|53...|57...|58...|TG...|XX...")
+_SYNTAX_ERROR = "42601"
 _REPLAY_SECONDS = 5.0
 _SHOWN = 200
+_RECORDS = (
+    "its statements ran, and recording them failed: a migration must leave the version table, the control schema "
+    "and the rights on them as they are"
+)
+
+
+class _Replayed(Enum):
+    """What a replay shows where it does not show the statement that failed."""
+
+    ALL_RAN = "all ran"
+    COMMIT_FAILED = "commit failed"
+    NOTHING = "nothing"
 
 
 async def failed(
     work: Work, segment: Segment | None, message: Message, error: asyncpg.PostgresError
 ) -> MigrationFailedError:
-    """The error to raise for a failed migration, after telling it.
+    """The error to raise for a failed migration, after telling it; without a segment it is our records that failed.
 
-    The failing statement is known where the server gave its position or the segment has only one. Otherwise the
-    segment is repeated statement by statement in a transaction that is rolled back, for five seconds at most.
+    The server gives the position of some errors. For the others the segment is repeated statement by statement in a
+    transaction that is rolled back, for five seconds at most.
     """
-    failure = _explained(work, segment, message, error)
-    if failure.line is None and segment is not None and _can_replay(error, segment):
-        found = await _replay(work, segment, message.head, error)
-        failure = failure if found is None else _at(failure, work.text, found.start, found)
+    words, hint = _words(work, segment, error)
+    failure = Failure(work.file, error.sqlstate, words, hint)
+    if segment is not None:
+        failure = await _placed(failure, work, segment, message, error)
     work.held.session.emit(MigrationFailed(work.migration.version, failure))
     return MigrationFailedError(failure)
 
 
-def _explained(work: Work, segment: Segment | None, message: Message, error: asyncpg.PostgresError) -> Failure:
-    told, hint = _words(work, error)
-    failure = Failure(work.file, error.sqlstate, told, hint)
-    if segment is None:
-        return failure
-    offset = _offset(message, segment, error)
-    if offset is not None:
-        return _at(failure, work.text, offset, _statement_at(segment, offset))
-    if len(segment.statements) == 1 and fault_of(error, work.held.session.conn) is Fault.STATEMENT:
-        only = segment.statements[0]
-        return replace(_at(failure, work.text, only.start, only), column=None)
-    return failure
-
-
-def _words(work: Work, error: asyncpg.PostgresError) -> tuple[str, str | None]:
-    hint = getattr(error, "hint", None)
-    match fault_of(error, work.held.session.conn):
-        case Fault.LOCK_DROPPED:
-            return (
-                "the migration released Tidegate's advisory lock, so it was rolled back",
-                "remove pg_advisory_unlock_all() or DISCARD ALL from it",
-            )
-        case Fault.TRANSACTION_BROKEN if "tidegate_body" in message_of(error) or error.sqlstate == "25P01":
-            return (
-                "the migration ended the transaction that it was given",
-                "say -- tidegate: transaction=off at its top, so that it runs by segments",
-            )
-        case _:
-            pass
-    if error.sqlstate == "2D000":
-        hint = "a COMMIT inside DO or CALL needs -- tidegate: transaction=off at the top of the file"
-    if error.sqlstate == "42501":
-        grant = missing_grant(message_of(error), work.held.session.role)
-        hint = f"run as an owner: {grant}" if grant else hint
-    return message_of(error), hint
-
-
-def _offset(message: Message, segment: Segment, error: asyncpg.PostgresError) -> int | None:
-    """The error's offset in the file; the server counts characters of the whole message from 1."""
+async def _placed(
+    failure: Failure, work: Work, segment: Segment, message: Message, error: asyncpg.PostgresError
+) -> Failure:
     place = getattr(error, "position", None)
     if place is None:
-        return None
+        return await _found(failure, work, segment, message.head, error)
+    # The server counts characters of the whole message, from 1.
     offset = int(place) - 1 - len(message.head)
-    return segment.offset + offset if 0 <= offset < len(message.body) else None
+    if 0 <= offset < len(message.body):
+        offset += segment.offset
+        return _at(failure, work.text, offset, next((s for s in segment.statements if s.start <= offset < s.end), None))
+    if offset > 0 and error.sqlstate == _SYNTAX_ERROR:
+        # What stands behind the body is right, so the body's last statement has no end.
+        last = segment.statements[-1]
+        return _at(failure, work.text, last.end, last)
+    return replace(failure, hint=_RECORDS) if offset > 0 else failure
 
 
 def _at(failure: Failure, text: str, offset: int, statement: Statement | None) -> Failure:
@@ -89,30 +75,75 @@ def _at(failure: Failure, text: str, offset: int, statement: Statement | None) -
     return replace(failure, line=line, column=column, statement=shown)
 
 
-def _statement_at(segment: Segment, offset: int) -> Statement | None:
-    return next((s for s in segment.statements if s.start <= offset < s.end), None)
+def _words(work: Work, segment: Segment | None, error: asyncpg.PostgresError) -> tuple[str, str | None]:
+    match fault_of(error, work.held.session.conn):
+        case Fault.LOCK_DROPPED:
+            return (
+                "the migration released Tidegate's advisory lock, so it was rolled back",
+                "remove pg_advisory_unlock_all() from it",
+            )
+        case Fault.TRANSACTION_BROKEN if segment is not None and segment.kind is SegmentKind.BLOCK:
+            return (
+                "the migration ended the transaction that it was given",
+                "say -- tidegate: transaction=off at its top, so that it runs by segments",
+            )
+        case _:
+            return message_of(error), _hint(work, error)
 
 
-def _can_replay(error: asyncpg.PostgresError, segment: Segment) -> bool:
-    return len(segment.statements) > 1 and not _NOT_THE_STATEMENTS.fullmatch(error.sqlstate or "")
+def _hint(work: Work, error: asyncpg.PostgresError) -> str | None:
+    said: str | None = getattr(error, "hint", None)
+    match error.sqlstate:
+        case "2D000":
+            return "a COMMIT inside DO or CALL needs -- tidegate: transaction=off at the top of the file"
+        case "25006":
+            return "a read-only transaction can neither change nor record anything: take READ ONLY out of the file"
+        case "42501":
+            grant = missing_grant(message_of(error), work.held.session.role)
+            return f"run as an owner: {grant}" if grant else said
+        case _:
+            return said
 
 
-async def _replay(work: Work, segment: Segment, head: str, error: asyncpg.PostgresError) -> Statement | None:
-    """Find the statement that fails with the same error, and undo all of it."""
+async def _found(failure: Failure, work: Work, segment: Segment, head: str, error: asyncpg.PostgresError) -> Failure:
+    """The failure, at the statement that fails with the same error when it is repeated, else at the only one."""
+    only = segment.statements[0] if len(segment.statements) == 1 else None
+    culprit: Statement | None
+    if segment.kind is SegmentKind.ALONE:
+        culprit = only
+    elif _NOT_REPLAYED.fullmatch(error.sqlstate or ""):
+        culprit = only if fault_of(error, work.held.session.conn) is Fault.STATEMENT else None
+    else:
+        replayed = await _replay(work, segment, head, error)
+        if replayed is _Replayed.ALL_RAN:
+            return replace(failure, hint=failure.hint or _RECORDS)
+        culprit = replayed if isinstance(replayed, Statement) else only
+    return failure if culprit is None else replace(_at(failure, work.text, culprit.start, culprit), column=None)
+
+
+async def _replay(work: Work, segment: Segment, head: str, error: asyncpg.PostgresError) -> Statement | _Replayed:
+    """Run the statements one by one, and undo all of it."""
     conn = work.held.session.conn
-    found = None
+    at: Statement | _Replayed = _Replayed.ALL_RAN
     with anyio.move_on_after(_REPLAY_SECONDS):
         try:
             await conn.execute(head)
             for statement in segment.statements:
-                found = statement
+                at = statement
                 await conn.execute(statement.text)
-            found = None
-        except asyncpg.PostgresError as again:
-            same = (again.sqlstate, message_of(again)) == (error.sqlstate, message_of(error))
-            return found if same else None
-        except (asyncpg.InterfaceError, OSError):
-            return None
+            at = _Replayed.COMMIT_FAILED
+            await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        except DRIVER_ERRORS as again:
+            return at if _same(again, error) else _Replayed.NOTHING
+        else:
+            return _Replayed.ALL_RAN
         finally:
             await settle(conn)
-    return None
+    return _Replayed.NOTHING
+
+
+def _same(again: BaseException, error: asyncpg.PostgresError) -> bool:
+    return isinstance(again, asyncpg.PostgresError) and (again.sqlstate, message_of(again)) == (
+        error.sqlstate,
+        message_of(error),
+    )

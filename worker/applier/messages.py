@@ -5,9 +5,11 @@ position in the message, less the head's length, is its position in the segment.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
 from worker.core.migration import Direction, Migration, Side
 from worker.core.script import Mode, Segment
+from worker.core.statements import Kind, classify
 from worker.core.target import quote_identifier
 from worker.postgres.lock import Held
 from worker.postgres.queries import quote_literal
@@ -18,24 +20,26 @@ from worker.postgres.target_half import version_row_sql
 _RESET = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
 _DROP_SESSION_OBJECTS = "CLOSE ALL; UNLISTEN *; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES"
 _SAVEPOINT = "tidegate_body"
+_READ_ONLY = "READ ONLY"
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Of one migration, in milliseconds; 0 means no limit."""
+    """Of one migration, in milliseconds; 0 means no limit. `lone_lock_ms` is the lock timeout of a lone statement."""
 
     lock_ms: int
+    lone_lock_ms: int
     statement_ms: int
 
     @property
     def local_sql(self) -> str:
-        """SQL that sets both for the rest of the transaction."""
+        """SQL that sets a block's for the rest of the transaction."""
         return f"SET LOCAL lock_timeout = {self.lock_ms}; SET LOCAL statement_timeout = {self.statement_ms}"
 
     @property
     def session_sql(self) -> str:
-        """SQL that sets both for the session."""
-        return f"SET lock_timeout = {self.lock_ms}; SET statement_timeout = {self.statement_ms}"
+        """SQL that sets a lone statement's for the session."""
+        return f"SET lock_timeout = {self.lone_lock_ms}; SET statement_timeout = {self.statement_ms}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,14 @@ class Work:
         return "" if self.side is None else self.side.sql
 
 
+class SegmentState(Enum):
+    """What the journal says of a segment: begun with an unknown result, failed without effect, or done."""
+
+    INTENT = "intent"
+    FAILED = "failed"
+    DONE = "done"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What is sent, in three parts."""
@@ -90,24 +102,18 @@ class Message:
 def final(work: Work, segment: Segment | None, timeouts: Timeouts) -> Message:
     """The migration's last transaction, or its only one: ledger, history and version table say that it is done."""
     version_row = version_row_sql(work.held.target, work.version_after, dirty=False)
-    journal = (_forget_journal(work),) if work.mode is Mode.JOURNALLED else ()
-    records = (_ledger(work), *journal, version_row, *work.also)
+    records = (_ledger(work), _forget_journal(work), version_row, *work.also)
     return _fenced(work, segment, timeouts, (*records, "COMMIT", _DROP_SESSION_OBJECTS))
 
 
 def progress(work: Work, segment: Segment, timeouts: Timeouts) -> Message:
     """A block that others follow; golang-migrate sees the version as dirty meanwhile."""
-    return _fenced(work, segment, timeouts, (*_journalled(work, segment, "done"), "COMMIT"))
+    return _fenced(work, segment, timeouts, (*_journalled(work, segment, SegmentState.DONE), "COMMIT"))
 
 
-def intent(work: Work, segment: Segment) -> Message:
-    """Says that a statement that no transaction can hold is about to be sent."""
-    return _fenced(work, None, None, (*_journalled(work, segment, "intent"), "COMMIT"))
-
-
-def result(work: Work, segment: Segment) -> Message:
-    """Says that a lone statement that others follow has ended well."""
-    return _fenced(work, None, None, (*_journalled(work, segment, "done"), "COMMIT"))
+def note(work: Work, segment: Segment, state: SegmentState) -> Message:
+    """Says how far a lone statement has come: its intent before it is sent, its result after that."""
+    return _fenced(work, None, None, (*_journalled(work, segment, state), "COMMIT"))
 
 
 def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, records: tuple[str, ...]) -> Message:
@@ -117,19 +123,31 @@ def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, reco
     """
     if segment is None or timeouts is None:
         return Message("BEGIN;", "", "; ".join((work.held.fence_sql, *records)))
-    head = f"BEGIN {segment.begin}; {timeouts.local_sql}; {_replayed(segment)}SAVEPOINT {_SAVEPOINT};"
+    # READ ONLY ends with the subtransaction that it was set in, so that the records can be written behind it.
+    modes, read_only = segment.begin.replace(_READ_ONLY, ""), _READ_ONLY in segment.begin
+    body = f"SAVEPOINT {_SAVEPOINT};" + (f"SET TRANSACTION {_READ_ONLY};" if read_only else "")
+    head = f"BEGIN {modes}; {timeouts.local_sql}; {_replayed(segment)}{body}"
     tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET, work.held.fence_sql, *records)
     return Message(head, segment.text, "; ".join(tail))
 
 
-def session_start(segment: Segment, timeouts: Timeouts) -> str:
+def lone_start(segment: Segment, timeouts: Timeouts) -> Message:
     """What a lone statement needs to be set before it."""
-    return f"{timeouts.session_sql}; {_replayed(segment)}"
+    return Message("", f"{timeouts.session_sql}; {_replayed(segment)}", "")
 
 
-def session_end() -> str:
+def lone(segment: Segment) -> Message:
+    """A statement that no transaction can hold.
+
+    DISCARD ALL is taken apart: it would drop the session's advisory locks besides all that it is meant for.
+    """
+    whole = classify(segment.statements[0].text) is not Kind.DISCARD_ALL
+    return Message("", segment.text if whole else f"{_RESET}; {_DROP_SESSION_OBJECTS}; DISCARD PLANS", "")
+
+
+def lone_end() -> Message:
     """Undo what a lone statement, or those before it, set."""
-    return _RESET
+    return Message("", _RESET, "")
 
 
 def _replayed(segment: Segment) -> str:
@@ -168,16 +186,16 @@ def _kept(work: Work, columns: str) -> str:
             return f"DELETE FROM {ledger} WHERE {where}"
 
 
-def _journalled(work: Work, segment: Segment, state: str) -> tuple[str, str]:
+def _journalled(work: Work, segment: Segment, state: SegmentState) -> tuple[str, str]:
     row = version_row_sql(work.held.target, work.migration.version, dirty=True)
     return _journal(work, segment, state), row
 
 
-def _journal(work: Work, segment: Segment, state: str) -> str:
+def _journal(work: Work, segment: Segment, state: SegmentState) -> str:
     return (
         f"INSERT INTO {_control(work)}.journal (target, version, direction, segment, digest, state, epoch) VALUES ("
         f"{quote_literal(work.held.target.name)}, {work.migration.version}, '{work.direction.value}', "
-        f"{segment.index}, '{segment.digest}', '{state}', {work.held.epoch}) "
+        f"{segment.index}, '{segment.digest}', '{state.value}', {work.held.epoch}) "
         "ON CONFLICT (target, version, direction, segment) DO UPDATE SET digest = excluded.digest, "
         "state = excluded.state, epoch = excluded.epoch, backend_pid = pg_backend_pid(), at = clock_timestamp()"
     )

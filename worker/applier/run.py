@@ -1,27 +1,16 @@
 """Runs one effect of a plan on a held target: in one transaction, or by segments under the journal."""
 
-from dataclasses import dataclass
-from typing import assert_never
-
-import anyio
-import asyncpg
-
 from worker.applier import messages
+from worker.applier.attempts import Attempts
 from worker.applier.journalled import run_journalled
 from worker.applier.limits import Limits
-from worker.applier.locate import failed
 from worker.applier.messages import Timeouts, Work
-from worker.applier.send import send
-from worker.core.backoff import Backoff
-from worker.core.events import MigrationFinished, MigrationRetried, MigrationStarted, Outcome
-from worker.core.migration import Direction, Migration, Side
+from worker.core.events import MigrationFinished, MigrationStarted, Outcome
+from worker.core.migration import Direction, Directives, Migration, Side
 from worker.core.plan import Run
-from worker.core.script import Mode, Script, Segment, read_script
+from worker.core.script import Mode, Script, read_script
 from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TidegateError
-from worker.postgres.faults import Fault, fault_of
 from worker.postgres.lock import Held
-
-_RETRY = Backoff(first=0.05, ceiling=5.0)
 
 
 class Applier:
@@ -44,66 +33,40 @@ class Applier:
         """
         script = read(effect.migration, effect.direction)
         work = Work(self._held, effect.migration, effect.direction, script.mode, self._bundle, version_after, also)
-        session, tally = self._held.session, _Tally(self._held.session.clock())
+        session, attempts = self._held.session, Attempts(work, self._limits.lock_budget)
+        began, outcome = session.clock(), Outcome.INTERRUPTED
         session.emit(_started(work, script))
         try:
-            await self._run_mode(work, script, effect, tally)
-            tally.outcome = Outcome.SUCCEEDED
+            await self._run_mode(attempts, script, effect)
+            outcome = Outcome.SUCCEEDED
         except MigrationFailedError:
-            tally.outcome = Outcome.FAILED
+            outcome = Outcome.FAILED
             raise
         except RefusedError:
-            tally.outcome = Outcome.REFUSED
+            outcome = Outcome.REFUSED
             raise
         except InDoubtError:
-            tally.outcome = Outcome.IN_DOUBT
+            outcome = Outcome.IN_DOUBT
             raise
         finally:
-            session.emit(_finished(work, tally, session.clock()))
+            session.emit(_finished(attempts, outcome, session.clock() - began))
 
-    async def _run_mode(self, work: Work, script: Script, effect: Run, tally: "_Tally") -> None:
-        timeouts = self._timeouts(work.side, script.mode)
-        match script.mode:
-            case Mode.EMPTY:
-                await self._transact(work, None, timeouts, tally)
-            case Mode.TRANSACTIONAL:
-                await self._transact(work, script.segments[0], timeouts, tally)
-            case Mode.JOURNALLED:
-                await run_journalled(work, script, effect.resume, timeouts, self._limits.advisory_timeout)
-            case _:
-                assert_never(script.mode)
+    async def _run_mode(self, attempts: Attempts, script: Script, effect: Run) -> None:
+        timeouts = self._timeouts(attempts.work.side)
+        if script.mode is Mode.JOURNALLED or effect.resume is not None:
+            # What was begun by segments goes on by segments, even if the file has changed to fit one transaction.
+            await run_journalled(attempts, script, effect.resume, timeouts, self._limits.advisory_timeout)
+        else:
+            segment = next(iter(script.segments), None)
+            await attempts.transact(segment, messages.final(attempts.work, segment, timeouts))
 
-    async def _transact(self, work: Work, segment: Segment | None, timeouts: Timeouts, tally: "_Tally") -> None:
-        """Send the one message; only what a whole new attempt can mend is tried again."""
-        session, message = self._held.session, messages.final(work, segment, timeouts)
-        deadline = session.clock() + self._limits.lock_budget
-        while True:
-            began = session.clock()
-            try:
-                await send(self._held, message.text)
-            except asyncpg.PostgresError as error:
-                repeatable = fault_of(error, session.conn) is Fault.REPEATABLE
-                if not repeatable or session.clock() >= deadline:
-                    raise await failed(work, segment, message, error) from error
-                tally.retries += 1
-                tally.lock_wait += session.clock() - began
-                delay = _RETRY.delay(tally.retries, session.jitter())
-                session.emit(MigrationRetried(work.migration.version, error.sqlstate or "", tally.retries, delay))
-                await anyio.sleep(delay)
-            else:
-                return
-
-    def _timeouts(self, side: Side | None, mode: Mode) -> Timeouts:
+    def _timeouts(self, side: Side | None) -> Timeouts:
+        limits, said = self._limits, Directives() if side is None else side.directives
+        lock_ms = limits.lock_timeout_ms if said.lock_timeout_ms is None else said.lock_timeout_ms
         # A lock timeout would also end a concurrent statement's waits for older snapshots, and leave its remains.
-        lock_ms = 0 if mode is Mode.JOURNALLED else self._limits.lock_timeout_ms
-        statement_ms = self._limits.statement_timeout_ms
-        if side is None:
-            return Timeouts(lock_ms, statement_ms)
-        said = side.directives
-        return Timeouts(
-            lock_ms if said.lock_timeout_ms is None else said.lock_timeout_ms,
-            statement_ms if said.statement_timeout_ms is None else said.statement_timeout_ms,
-        )
+        lone_lock_ms = said.lock_timeout_ms or 0
+        statement_ms = limits.statement_timeout_ms if said.statement_timeout_ms is None else said.statement_timeout_ms
+        return Timeouts(lock_ms, lone_lock_ms, statement_ms)
 
 
 def read(migration: Migration, direction: Direction) -> Script:
@@ -122,30 +85,21 @@ def read(migration: Migration, direction: Direction) -> Script:
         raise type(error)(f"{side.file}: {error.message}", hint=error.hint, reason=error.reason) from error
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What the canonical line says of a migration; times are seconds."""
-
-    began: float
-    outcome: Outcome = Outcome.INTERRUPTED
-    retries: int = 0
-    lock_wait: float = 0.0
-
-
 def _started(work: Work, script: Script) -> MigrationStarted:
     migration = work.migration
     segments = len(script.segments)
     return MigrationStarted(migration.version, migration.name, work.direction.value, work.mode.value, segments)
 
 
-def _finished(work: Work, tally: _Tally, now: float) -> MigrationFinished:
+def _finished(attempts: Attempts, outcome: Outcome, seconds: float) -> MigrationFinished:
+    work = attempts.work
     return MigrationFinished(
         work.migration.version,
         work.migration.name,
         work.direction.value,
         work.mode.value,
-        tally.outcome,
-        now - tally.began,
-        tally.retries,
-        tally.lock_wait,
+        outcome,
+        seconds,
+        attempts.retries,
+        attempts.lock_wait,
     )

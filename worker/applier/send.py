@@ -1,8 +1,6 @@
 """Sends one message on the held connection, and leaves no transaction open whatever becomes of it."""
 
-import asyncpg
-
-from worker.postgres.faults import ConnectionLostError, Fault, FencedError, fault_of, settle
+from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, settle
 from worker.postgres.lock import Held
 
 
@@ -25,7 +23,7 @@ async def send(held: Held, sql: str) -> None:
 
 
 def _raise_if_ours(held: Held, error: BaseException) -> None:
-    if not isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+    if not isinstance(error, DRIVER_ERRORS):
         return
     match fault_of(error, held.session.conn):
         case Fault.CONNECTION_LOST:

@@ -1,5 +1,6 @@
 """One attempt at a job, under the lock and the fence: apply, state what is true, and record what became of it."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import assert_never
 
@@ -113,13 +114,13 @@ class Attempt:
             self._session.emit(JobFinished(outcome, applied, self._seconds))
 
     async def _write_down(self, execution: Execution, event: JobEvent, error: BaseException) -> None:
-        try:
-            if event is not JobEvent.INTERRUPT:
+        # The first error is the one to tell; what could not be written is repaired by the next round. The job does
+        # not depend on the row: where a migration dropped the lock, the row cannot be written, and yet it failed.
+        if event is not JobEvent.INTERRUPT:
+            with suppress(TidegateError):
                 await execution.write_readiness()
+        with suppress(TidegateError):
             await self._move(event, len(execution.applied), error)
-        except TidegateError:
-            # The first error is the one to tell; what could not be written is repaired by the next round.
-            return
 
     async def _move(self, event: JobEvent, applied: int, error: BaseException | None = None) -> None:
         if self._job is None:

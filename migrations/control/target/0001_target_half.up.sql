@@ -70,7 +70,7 @@ CREATE TABLE :"schema".journal (
     direction   text NOT NULL CHECK (direction IN ('up', 'down')),
     segment     integer NOT NULL CHECK (segment >= 0),
     digest      text NOT NULL,
-    state       text NOT NULL CHECK (state IN ('intent', 'done')),
+    state       text NOT NULL CHECK (state IN ('intent', 'failed', 'done')),
     backend_pid integer NOT NULL DEFAULT pg_backend_pid(),
     epoch       bigint NOT NULL,
     at          timestamptz NOT NULL DEFAULT clock_timestamp(),
