@@ -1,5 +1,7 @@
 """Sends a migration's messages: once, or, where only a whole new attempt can mend what went wrong, again."""
 
+from collections.abc import Callable
+
 import anyio
 import asyncpg
 
@@ -35,8 +37,10 @@ class Attempts:
         except asyncpg.PostgresError as error:
             raise await failed(self.work, segment, message, error) from error
 
-    async def transact(self, segment: Segment | None, message: Message) -> None:
+    async def transact(self, segment: Segment | None, compose: Callable[[], Message]) -> None:
         """Send a whole transaction; lock timeouts, deadlocks and serialization failures are retried for the budget.
+
+        It is composed anew each time, since it records how long the migration took.
 
         Raises:
             MigrationFailedError: The server refused it, and where; nothing of it was committed.
@@ -44,7 +48,7 @@ class Attempts:
         deadline = self._session.clock() + self._budget
         attempt = 0
         while True:
-            began = self._session.clock()
+            began, message = self._session.clock(), compose()
             try:
                 await send(self.work.held, message.text)
             except asyncpg.PostgresError as error:

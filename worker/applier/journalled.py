@@ -48,7 +48,7 @@ async def run_journalled(
         number, count = segment.index + 1, len(script.segments)
         work.held.session.emit(SegmentFinished(work.migration.version, number, count, seconds))
     if not recorded:
-        await attempts.transact(None, messages.final(work, None, timeouts))
+        await attempts.transact(None, lambda: messages.final(work, None, timeouts))
 
 
 def _before(resume: Progress | None) -> Before:
@@ -90,7 +90,7 @@ class _Run:
         match segment.kind:
             case SegmentKind.BLOCK:
                 compose = messages.final if is_last else messages.progress
-                await self.attempts.transact(segment, compose(self.attempts.work, segment, self.timeouts))
+                await self.attempts.transact(segment, lambda: compose(self.attempts.work, segment, self.timeouts))
                 return is_last
             case SegmentKind.ALONE:
                 await self._alone(segment, before)
@@ -128,7 +128,7 @@ class _Run:
         await self.attempts.once(None, messages.lone_end())
 
     async def _note(self, segment: Segment, state: SegmentState) -> None:
-        await self.attempts.transact(None, messages.note(self.attempts.work, segment, state))
+        await self.attempts.transact(None, lambda: messages.note(self.attempts.work, segment, state))
 
 
 def _is_without_effect(segment: Segment, error: MigrationFailedError) -> bool:

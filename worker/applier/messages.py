@@ -46,7 +46,8 @@ class Timeouts:
 class Work:
     """One side of one migration on a held target, and what to record of it.
 
-    `version_after` is the version table's value once it is done. `also` is SQL that commits together with it.
+    `version_after` is the version table's value once it is done. `began` is when the run began, by the session's
+    clock. `also` is SQL that commits together with it.
     """
 
     held: Held
@@ -55,6 +56,7 @@ class Work:
     mode: Mode
     bundle: str
     version_after: int | None
+    began: float
     also: tuple[str, ...] = ()
 
     @property
@@ -165,8 +167,7 @@ def _ledger(work: Work) -> str:
         f"{quote_literal(held.target.name)} AS target, {migration.version}::bigint AS version, "
         f"{quote_literal(migration.name)} AS name, {checksum} AS checksum, {quote_literal(work.bundle)} AS bundle, "
         f"{quote_literal(work.mode.value)} AS mode, {quote_literal(held.session.worker)} AS worker, "
-        "extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000 AS duration_ms, "
-        f"{held.epoch}::bigint AS epoch"
+        f"{_duration(work)} AS duration_ms, {held.epoch}::bigint AS epoch"
     )
     columns = "target, version, name, checksum, bundle, mode, worker, duration_ms, epoch"
     return (
@@ -174,6 +175,12 @@ def _ledger(work: Work) -> str:
         f"INSERT INTO {_control(work)}.history ({columns}, action) "
         f"SELECT {columns}, '{work.direction.value}' FROM done"
     )
+
+
+def _duration(work: Work) -> str:
+    """SQL for the milliseconds of the whole run: what went before this transaction, and the transaction itself."""
+    before = (work.held.session.clock() - work.began) * 1000
+    return f"{before:.3f} + extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000"
 
 
 def _kept(work: Work, columns: str) -> str:

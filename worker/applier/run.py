@@ -32,9 +32,11 @@ class Applier:
             ConnectionLostError: The connection broke; the ledger says whether the commit came through.
         """
         script = read(effect.migration, effect.direction)
-        work = Work(self._held, effect.migration, effect.direction, script.mode, self._bundle, version_after, also)
-        session, attempts = self._held.session, Attempts(work, self._limits.lock_budget)
-        began, outcome = session.clock(), Outcome.INTERRUPTED
+        session, began, outcome = self._held.session, self._held.session.clock(), Outcome.INTERRUPTED
+        work = Work(
+            self._held, effect.migration, effect.direction, script.mode, self._bundle, version_after, began, also
+        )
+        attempts = Attempts(work, self._limits.lock_budget)
         session.emit(_started(work, script))
         try:
             await self._run_mode(attempts, script, effect)
@@ -58,7 +60,7 @@ class Applier:
             await run_journalled(attempts, script, effect.resume, timeouts, self._limits.advisory_timeout)
         else:
             segment = next(iter(script.segments), None)
-            await attempts.transact(segment, messages.final(attempts.work, segment, timeouts))
+            await attempts.transact(segment, lambda: messages.final(attempts.work, segment, timeouts))
 
     def _timeouts(self, side: Side | None) -> Timeouts:
         limits, said = self._limits, Directives() if side is None else side.directives
