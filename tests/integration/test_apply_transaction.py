@@ -6,7 +6,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from tests.fixtures.jobs import Said, failure, files, gone, said, until, up
+from tests.fixtures.jobs import TARGET, Said, failure, files, gone, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, worker_on
 from worker.core.events import MigrationFinished, MigrationRetried, Outcome
@@ -83,6 +83,21 @@ async def test_an_error_that_a_replay_does_not_show_has_no_line(database: Databa
     assert told.where == "0001_m.up.sql (line unknown)"
 
 
+async def test_a_read_only_file_is_recorded_all_the_same(database: Database) -> None:
+    await up(database, {"1": "BEGIN READ ONLY; SELECT 1; COMMIT;"})
+
+    assert (await said(database)).ledger == (1,)
+
+
+async def test_a_read_only_file_cannot_write(database: Database) -> None:
+    told = await failure(
+        database, {"1": "BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY;\nCREATE TABLE a (x int); COMMIT;"}
+    )
+
+    assert (told.sqlstate, told.line, "READ ONLY" in (told.hint or "")) == ("25006", 2, True)
+    assert (await said(database)).ledger == ()
+
+
 async def test_a_file_may_ask_for_serializable(database: Database) -> None:
     mode = "CREATE TABLE a AS SELECT current_setting('transaction_isolation') AS level"
     await up(database, {"1": f"BEGIN ISOLATION LEVEL SERIALIZABLE; {mode}; COMMIT;"})
@@ -103,6 +118,8 @@ async def test_a_lock_timeout_is_retried_until_the_table_is_free(database: Datab
     assert retried.cause == "55P03"
     assert (finished.outcome, finished.retries > 0, finished.lock_wait_seconds > 0) == (Outcome.SUCCEEDED, True, True)
     assert (await said(database)).version == (1, False)
+    recorded = await database.fetchval("SELECT duration_ms::float8 FROM tidegate.history WHERE target = $1", TARGET)
+    assert recorded >= finished.lock_wait_seconds * 1000
 
 
 async def test_a_lock_that_is_never_free_ends_the_budget(database: Database) -> None:

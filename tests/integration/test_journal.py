@@ -202,6 +202,8 @@ async def test_while_a_build_runs_golang_migrates_keys_are_free_and_ours_is_held
         group.start_soon(worker.up, files(ONE | {"2": BUILD}))
         await waits(watcher, worker)
         assert not await watcher.fetchval(free, target_key(target))
+        now = await said(database)
+        assert (now.version, now.journal) == ((2, True), ((0, "intent"),))
         for key in golang_keys(target, database.name):
             assert await watcher.fetchval(free, key)
             await watcher.execute("SELECT pg_advisory_unlock($1)", key)
