@@ -1,6 +1,7 @@
 """`tidegate run`: the worker, with its HTTP face, its signals, and a private Postgres if asked for."""
 
 import argparse
+import asyncio
 import os
 import random
 import signal
@@ -8,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskStatus
@@ -71,6 +72,7 @@ async def _work(app: App, _flags: "Flags") -> None:
     doors = Doors(partial(_session, app), partial(app.connect, Purpose.LISTEN))
     rhythm = Rhythm(limits.poll_ms / 1000, time.monotonic, random.random)
     reconciler = Reconciler(doors, app.site, app.source(), board, rhythm)
+    asyncio.get_running_loop().set_exception_handler(_report)
     with bridge_stdlib(app.log):
         app.emit(WorkerStarted(__version__, os.getpid()))
         async with anyio.create_task_group() as tasks:
@@ -82,7 +84,13 @@ async def _work(app: App, _flags: "Flags") -> None:
 
 
 async def _session(app: App) -> "Session":
-    return await app.open_session(await app.connect(Purpose.MIGRATE))
+    conn = await app.connect(Purpose.MIGRATE)
+    try:
+        return await app.open_session(conn)
+    except BaseException:
+        # Refused, or cancelled by a signal: nobody else knows of this connection.
+        conn.terminate()
+        raise
 
 
 async def _serve(app: App, board: Board, metrics: "Metrics", *, task_status: TaskStatus[None]) -> None:
@@ -122,6 +130,13 @@ async def _heed_signals(
 async def _cancel_after(seconds: float, cancel: Callable[[], None]) -> None:
     await anyio.sleep(seconds)
     cancel()
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # A connect that is cancelled half-way leaves a future of asyncpg's behind with this error, which nobody awaits.
+    error = context.get("exception")
+    if not (isinstance(error, ConnectionError) and str(error) == "unexpected connection_lost() call"):
+        loop.default_exception_handler(context)
 
 
 def _now() -> datetime:
