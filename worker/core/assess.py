@@ -48,7 +48,7 @@ def assess(
 
 def version_table(observed: Observed) -> VersionTable:
     """What the version table says beside the ledger; dirt of our own journal is no dirt, since it is accounted for."""
-    if observed.progress is not None:
+    if observed.is_ours:
         return VersionTable.CLEAN
     if observed.recorded is not None and observed.recorded.dirty:
         return VersionTable.DIRTY

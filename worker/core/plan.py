@@ -62,6 +62,11 @@ class Observed:
         """The highest applied version."""
         return max(self.versions, default=None)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the version table's row is the dirty one that our journal keeps of a half-done migration."""
+        return self.progress is not None and self.recorded == VersionRow(self.progress.version, dirty=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Latest:
@@ -179,13 +184,6 @@ def entry_of(migration: Migration) -> Entry:
     return Entry(migration.version, migration.name, None if migration.up is None else migration.up.checksum)
 
 
-def pending_versions(bundle: Bundle, observed: Observed, order: OrderPolicy) -> tuple[int, ...]:
-    """Versions of the bundle that are not applied and will be, whatever stands in their way now."""
-    highest = observed.highest
-    missing = (m.version for m in bundle.migrations if m.version not in observed.versions)
-    return tuple(v for v in missing if order is not OrderPolicy.SKIP or highest is None or v > highest)
-
-
 def _merged(ledger: tuple[Entry, ...], entries: Iterable[Entry]) -> tuple[Entry, ...]:
     known = {entry.version: entry for entry in (*ledger, *entries)}
     return tuple(known[version] for version in sorted(known))
@@ -193,8 +191,8 @@ def _merged(ledger: tuple[Entry, ...], entries: Iterable[Entry]) -> tuple[Entry,
 
 def _untrusted(observed: Observed) -> Refused | None:
     """Refuse where the version table cannot be believed."""
-    recorded, ours = observed.recorded, observed.progress is not None
-    if recorded is not None and recorded.dirty and not ours:
+    recorded = observed.recorded
+    if recorded is not None and recorded.dirty and not observed.is_ours:
         return Refused(
             "dirty",
             f"the version table is dirty at version {recorded.version}: a run of golang-migrate failed there",
@@ -213,9 +211,11 @@ def _untrusted(observed: Observed) -> Refused | None:
 
 def _adoption(bundle: Bundle, observed: Observed) -> Adopt | Refused | None:
     """Bring the ledger in step with a version table that golang-migrate moved."""
-    if observed.progress is not None:
+    if observed.is_ours:
         return None
     recorded = None if observed.recorded is None else observed.recorded.version
+    if observed.progress is not None:
+        return _moved_while_half_done(observed.progress, recorded)
     highest = observed.highest
     if recorded == highest:
         return None
@@ -228,6 +228,16 @@ def _adoption(bundle: Bundle, observed: Observed) -> Adopt | Refused | None:
             f"or tidegate force {highest}",
         )
     return _assumed(bundle, highest, recorded)
+
+
+def _moved_while_half_done(progress: Progress, recorded: int | None) -> Refused:
+    return Refused(
+        "diverged",
+        f"migration {progress.version} ({progress.direction.value}) is half done, but the version table says "
+        f"{'nothing' if recorded is None else recorded} and is clean: another program moved it",
+        f"say which version the schema is at: tidegate force {progress.version} if that migration is complete, "
+        f"or tidegate force {-1 if recorded is None else recorded}",
+    )
 
 
 def _assumed(bundle: Bundle, highest: int | None, recorded: int) -> Adopt | Refused:
@@ -268,60 +278,9 @@ def _refused_by_content(bundle: Bundle, observed: Observed) -> Refused | None:
 
 
 def _runs(bundle: Bundle, observed: Observed, order: OrderPolicy, goal: Goal) -> list[Run] | Refused:
-    match goal:
-        case Back(count):
-            newest_first = sorted(observed.versions, reverse=True)
-            return _undo(bundle, observed, newest_first[: len(newest_first) if count is None else count])
-        case To(version) if observed.highest is not None and version < observed.highest:
-            return _undo(bundle, observed, [v for v in sorted(observed.versions, reverse=True) if v > version])
-        case To(version) if version not in {m.version for m in bundle.migrations} | observed.versions:
-            return Refused("no_version", f"the bundle has no migration {version}", "tidegate plan lists what it has")
-        case _:
-            return _advance(bundle, observed, order, goal)
-
-
-def _advance(bundle: Bundle, observed: Observed, order: OrderPolicy, goal: Goal) -> list[Run] | Refused:
-    pending = pending_versions(bundle, observed, order)
-    late = [v for v in pending if observed.highest is not None and v < observed.highest]
-    if late and order is OrderPolicy.ERROR:
-        return Refused(
-            "order",
-            f"version {late[0]} is pending, but {observed.highest} is already applied",
-            'give it a higher version, or allow late versions with order = "apply" (or "skip") in bundle.toml, '
-            "or TIDEGATE_ORDER",
-        )
-    chosen = [m for m in bundle.migrations if m.version in pending]
-    match goal:
-        case Next(count):
-            chosen = chosen[:count]
-        case To(version):
-            chosen = [m for m in chosen if m.version <= version]
-        case _:
-            pass
-    return _resumed([Run(m, Direction.UP) for m in chosen], observed.progress)
-
-
-def _undo(bundle: Bundle, observed: Observed, versions: list[int]) -> list[Run] | Refused:
-    known = {m.version: m for m in bundle.migrations}
-    unknown = [v for v in versions if v not in known]
-    if unknown:
-        return Refused(
-            "no_down",
-            f"version {unknown[0]} is applied, but no bundle here has its down migration",
-            "publish the bundle that has it, or give its directory with --source",
-        )
-    return _resumed([Run(known[v], Direction.DOWN) for v in versions], observed.progress)
-
-
-def _resumed(runs: list[Run], progress: Progress | None) -> list[Run] | Refused:
-    """A migration that is half done comes first, and nothing else may come before it."""
-    if progress is None:
-        return runs
-    for run in runs:
-        if (run.migration.version, run.direction) == (progress.version, progress.direction):
-            rest = [other for other in runs if other is not run]
-            return [replace(run, resume=progress), *rest]
-    if not runs:
+    """A migration that is half done comes first, and nothing is done without it."""
+    runs, progress = _reaching(bundle, observed, order, goal), observed.progress
+    if isinstance(runs, Refused) or progress is None or any(run.resume is not None for run in runs):
         return runs
     return Refused(
         "half_done",
@@ -329,6 +288,90 @@ def _resumed(runs: list[Run], progress: Progress | None) -> list[Run] | Refused:
         f"finish it with the bundle that it came from, or settle it: tidegate force {progress.version} "
         "if the schema is complete, or the version before it",
     )
+
+
+def _reaching(bundle: Bundle, observed: Observed, order: OrderPolicy, goal: Goal) -> list[Run] | Refused:
+    match goal:
+        case Latest():
+            return _ups(bundle, observed, order)
+        case Next(count):
+            ups = _ups(bundle, observed, order)
+            return ups if isinstance(ups, Refused) else ups[:count]
+        case Back(count):
+            return _downs(bundle, observed, sorted(observed.versions, reverse=True)[:count])
+        case To(version):
+            return _to(bundle, observed, order, version)
+        case _:
+            assert_never(goal)
+
+
+def _to(bundle: Bundle, observed: Observed, order: OrderPolicy, version: int) -> list[Run] | Refused:
+    """Undo what is above the version, and then, if it is not applied, apply what leads up to it."""
+    if bundle.get(version) is None and version not in observed.versions:
+        return Refused("no_version", f"the bundle has no migration {version}", "tidegate plan lists what it has")
+    downs = _downs(bundle, observed, [v for v in sorted(observed.versions, reverse=True) if v > version])
+    if isinstance(downs, Refused) or version in observed.versions:
+        return downs
+    below = replace(observed, ledger=tuple(entry for entry in observed.ledger if entry.version < version))
+    ups = _ups(bundle, below, order)
+    if isinstance(ups, Refused):
+        return ups
+    ups = [run for run in ups if run.migration.version <= version]
+    # A half-done one comes first, and where it is the goal's own, the goal is reached with it.
+    reached = ups[:1] if ups and ups[0].migration.version == version else ups
+    return _resumed([*downs, *reached], observed.progress)
+
+
+def _ups(bundle: Bundle, observed: Observed, order: OrderPolicy) -> list[Run] | Refused:
+    """Everything that is pending; a migration that is half done counts as applied for the order of the others."""
+    begun = _begun(observed.progress)
+    highest = max(observed.versions | begun, default=-1)
+    pending = [m for m in bundle.migrations if m.version not in observed.versions]
+    late = [m for m in pending if m.version < highest and m.version not in begun]
+    match order:
+        case OrderPolicy.ERROR if late:
+            return Refused(
+                "order",
+                f"version {late[0].version} is pending, but {highest} is already "
+                f"{'half done' if highest in begun else 'applied'}",
+                'give it a higher version, or allow late versions with order = "apply" (or "skip") in bundle.toml, '
+                "or TIDEGATE_ORDER",
+            )
+        case OrderPolicy.SKIP:
+            skipped = {m.version for m in late}
+            pending = [m for m in pending if m.version not in skipped]
+        case OrderPolicy.ERROR | OrderPolicy.APPLY:
+            pass
+        case _:
+            assert_never(order)
+    return _resumed([Run(m, Direction.UP) for m in pending], observed.progress)
+
+
+def _begun(progress: Progress | None) -> frozenset[int]:
+    if progress is None or progress.direction is Direction.DOWN:
+        return frozenset()
+    return frozenset({progress.version})
+
+
+def _downs(bundle: Bundle, observed: Observed, versions: list[int]) -> list[Run] | Refused:
+    found = [(version, bundle.get(version)) for version in versions]
+    unknown = [version for version, migration in found if migration is None]
+    if unknown:
+        return Refused(
+            "no_down",
+            f"version {unknown[0]} is applied, but no bundle here has its down migration",
+            "publish the bundle that has it, or give its directory with --source",
+        )
+    return _resumed([Run(m, Direction.DOWN) for _, m in found if m is not None], observed.progress)
+
+
+def _resumed(runs: list[Run], progress: Progress | None) -> list[Run]:
+    """The runs with the half-done one first, if it is among them."""
+    if progress is None:
+        return runs
+    half_done = (progress.version, progress.direction)
+    first = [replace(run, resume=progress) for run in runs if (run.migration.version, run.direction) == half_done]
+    return first + [run for run in runs if (run.migration.version, run.direction) != half_done]
 
 
 def _listed(names: Iterable[str]) -> str:
