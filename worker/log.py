@@ -54,7 +54,7 @@ class Lines:
         self._stream = stream
         self._console = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and stream.isatty())
         self._worker = worker
-        self._redact = _Redactor(secrets)
+        self._redact = Redactor(secrets)
         self._logger: Any = None
 
     def write(self, level: Level, name: str, fields: Mapping[str, object]) -> None:
@@ -131,8 +131,8 @@ def _failure_fields(failure: Failure, statements: StatementText) -> dict[str, ob
     return fields
 
 
-class _Redactor:
-    """A structlog processor that masks secrets, plain or percent-encoded, in every text of a line.
+class Redactor:
+    """Masks secrets, plain or percent-encoded: in a text, or as a structlog processor in every text of a line.
 
     A secret that was read once stays masked: a rotated password may still work somewhere.
     """
@@ -142,11 +142,17 @@ class _Redactor:
         self._texts: tuple[str, ...] = ()
 
     def __call__(self, _logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Mask every text of a line; structlog calls it so."""
         self._learn()
         for key, value in line.items():
             if isinstance(value, str):
                 line[key] = self._masked(value)
         return line
+
+    def mask(self, text: str) -> str:
+        """The text without the secrets as they are now."""
+        self._learn()
+        return self._masked(text)
 
     def _learn(self) -> None:
         known = {form for secret in self._read() if secret for form in (secret, quote(secret, safe=""))}

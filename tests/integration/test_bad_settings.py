@@ -199,3 +199,16 @@ def test_a_port_in_use_ends_the_worker(database: Database, tidegate: StartTidega
     assert port in process.stderr
     assert "Traceback" not in process.stderr
     assert content(database) == before
+
+
+def test_a_password_that_a_server_repeats_is_masked(database: Database, tmp_path: Path) -> None:
+    folder = files(tmp_path / "m", _1_a="SELECT 'tell-tale-word'::int;\n")
+    said = call("up", "--source", folder, DB_URL=database.dsn_as(options="-c application_name=x"), PGPASSWORD="unused")
+    assert "tell-tale-word" in said.err
+    database.psql("CREATE ROLE teller LOGIN SUPERUSER PASSWORD 'tell-tale-word'")
+    try:
+        said = call("up", "--source", folder, DB_URL=database.dsn_as("teller", "tell-tale-word"))
+        assert said.code == 1
+        assert "tell-tale-word" not in said.all
+    finally:
+        database.psql("DROP OWNED BY teller; DROP ROLE teller")

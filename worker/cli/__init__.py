@@ -2,22 +2,26 @@
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from worker.errors import ExitCode, TidegateError
+
+if TYPE_CHECKING:
+    from worker.cli.arguments import Flags
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     from worker.cli.arguments import parse  # noqa: PLC0415  argparse is not needed to import the package
 
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    flags = None
     try:
-        verb, flags = parse(arguments)
+        verb, flags = parse(list(sys.argv[1:] if argv is None else argv))
         return int(verb.run(flags))
     except TidegateError as error:
-        return _told(error)
+        return _told(error, flags)
     except ExceptionGroup as group:
-        return _several(group)
+        return _several(group, flags)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -26,17 +30,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _broken(error)
 
 
-def _told(error: TidegateError) -> int:
-    from worker.cli.output import print_error  # noqa: PLC0415  only where there is something to print
+def _told(error: TidegateError, flags: "Flags | None") -> int:
+    from worker.cli.app import masking  # noqa: PLC0415  only where there is something to print
+    from worker.cli.output import print_error  # noqa: PLC0415  the same
 
-    print_error(error)
+    print_error(error, str if flags is None else masking(flags))
     return int(error.exit_code)
 
 
-def _several(group: ExceptionGroup[Exception]) -> int:
+def _several(group: ExceptionGroup[Exception], flags: "Flags | None") -> int:
     """Tell the first of the errors that tasks ended with, unless one of them is a fault of the program."""
     told, faults = group.split(TidegateError)
-    return _broken(group) if told is None or faults is not None else _told(_first(told))
+    return _broken(group) if told is None or faults is not None else _told(_first(told), flags)
 
 
 def _first(error: TidegateError | ExceptionGroup[TidegateError]) -> TidegateError:

@@ -19,7 +19,7 @@ from worker.core.bundle import Bundle
 from worker.core.events import Emitter, Level, Sink
 from worker.errors import TidegateError, UsageError
 from worker.jobs.site import Rivals, Site
-from worker.log import LogFormat, LogSink, Secret, log_sink
+from worker.log import LogFormat, LogSink, Redactor, Secret, log_sink
 from worker.postgres.connection import Purpose, check_session, closing, connect
 from worker.postgres.faults import ConnectionLostError, FencedError
 from worker.postgres.password import read_password
@@ -56,10 +56,10 @@ class App:
             log_format=LogFormat(log.format.value),
             level=Level(log.level.value),
             worker=self.settings.worker,
-            secrets=self._secrets(),
+            secrets=self.secrets(),
         )
 
-    def _secrets(self) -> tuple[Secret, ...]:
+    def secrets(self) -> tuple[Secret, ...]:
         """Every password that a connection was or will be made with; one in a file is read at each line."""
         database = self.settings.database
         return (
@@ -143,6 +143,14 @@ class App:
                 if attempt == _ATTEMPTS:
                     raise
             await anyio.sleep(_AGAIN.delay(attempt, random.random()))  # noqa: S311  jitter, not a secret
+
+
+def masking(flags: "Flags") -> Callable[[str], str]:
+    """What masks the secrets of these flags and of the environment in a text; settings in error have none."""
+    try:
+        return Redactor(App(flags).secrets()).mask
+    except TidegateError:
+        return str
 
 
 def _password_of(source: "Source") -> Callable[[], str]:

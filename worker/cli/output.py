@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from worker.errors import TidegateError
@@ -29,9 +29,9 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         print_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def print_error(error: TidegateError) -> None:
+def print_error(error: TidegateError, mask: Callable[[str], str]) -> None:
     """Say what was wrong and what to do, on standard error and where Kubernetes looks for a last word."""
-    text = f"tidegate: {error.message}\n" + (f"  hint: {error.hint}\n" if error.hint else "")
+    text = mask(f"tidegate: {error.message}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
     sys.stderr.write(text)
     try:
         # Without O_CREAT: it is there in a container, and nowhere else.
