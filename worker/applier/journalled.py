@@ -99,7 +99,8 @@ class _Run:
     async def _alone(self, segment: Segment, before: Before) -> None:
         """Commit the intent, send the statement by itself, commit the result.
 
-        An earlier failure stays in the journal until the statement is sent again, and so does an earlier cut.
+        The intent takes the place of what the journal says of an earlier attempt, which `before` carries on. If this
+        attempt is cut as well, the next run takes the statement for cut, which is the more careful of the two.
         """
         await self._note(segment, SegmentState.INTENT)
         # From here on a golang-migrate that waits for its keys would hold a snapshot that the statement waits for.
