@@ -4,28 +4,55 @@ import re
 
 from worker.core.target import quote_identifier
 
-_DENIED = re.compile(r"permission denied for (table|relation|view|sequence|schema|database|function|type) (.+)")
-_OWNER = re.compile(r"must be (?:the )?owner of (\w+(?: \w+)?) (.+)")
 _RIGHTS = {
     "table": "SELECT, INSERT, UPDATE, DELETE ON TABLE",
-    "relation": "SELECT, INSERT, UPDATE, DELETE ON TABLE",
     "view": "SELECT ON TABLE",
+    "materialized view": "SELECT ON TABLE",
     "sequence": "USAGE, SELECT ON SEQUENCE",
     "schema": "USAGE, CREATE ON SCHEMA",
     "database": "CREATE ON DATABASE",
     "function": "EXECUTE ON FUNCTION",
+    "procedure": "EXECUTE ON PROCEDURE",
     "type": "USAGE ON TYPE",
+    "language": "USAGE ON LANGUAGE",
 }
+# An index goes with its table, an extension has no ALTER ... OWNER, and an aggregate's needs its argument types.
+_OWNED = (
+    "table",
+    "view",
+    "materialized view",
+    "sequence",
+    "schema",
+    "database",
+    "function",
+    "procedure",
+    "type",
+    "publication",
+)
+_DENIED = re.compile(rf"permission denied for ({'|'.join(_RIGHTS)}) (.+)")
+_OWNER = re.compile(rf"must be owner of ({'|'.join(_OWNED)}) (.+)")
 
 
 def missing_grant(message: str, role: str) -> str | None:
     """The SQL that gives `role` what a server's English message says it lacks, or None where it does not say.
 
-    A server names an object without its schema; the statement has to be completed by whoever runs it.
+    A server names most objects without their schema; the statement has to be completed by whoever runs it.
     """
     to = quote_identifier(role)
-    if denied := _DENIED.search(message):
-        return f"GRANT {_RIGHTS[denied[1]]} {quote_identifier(denied[2])} TO {to};"
-    if owned := _OWNER.search(message):
-        return f"ALTER {owned[1].upper()} {quote_identifier(owned[2])} OWNER TO {to};"
+    if denied := _DENIED.fullmatch(message):
+        kind, name = denied[1], denied[2]
+        return f"GRANT {_RIGHTS[kind]} {name if kind == 'type' else quote_identifier(name)} TO {to};"
+    if owned := _OWNER.fullmatch(message):
+        return f"ALTER {owned[1].upper()} {_owned(owned[1], owned[2])} OWNER TO {to};"
     return None
+
+
+def _owned(kind: str, name: str) -> str:
+    """The object as SQL: the server quotes a type itself, and names a function as the statement did, unquoted."""
+    match kind:
+        case "type":
+            return name
+        case "function" | "procedure":
+            return ".".join(map(quote_identifier, name.split(".")))
+        case _:
+            return quote_identifier(name)
