@@ -13,7 +13,7 @@ from asyncpg.connect_utils import SessionAttribute
 
 from worker.core.dsn import ConnectionParams, SessionTarget, SslNegotiation
 from worker.errors import NoDatabaseError, RefusedError, SettingError, TidegateError
-from worker.postgres.connection_errors import POOLER_HINT, map_connect_error, standby_refused
+from worker.postgres.connection_errors import POOLER_HINT, map_connect_error, map_error, standby_refused
 from worker.postgres.password import read_password
 from worker.postgres.tls import tls_argument, tls_url
 
@@ -184,11 +184,14 @@ async def check_session(conn: "Connection[Record]", where: ConnectionParams) -> 
 
     Raises:
         RefusedError: it is a pooler, a standby, or older than PostgreSQL 14.
+        NoDatabaseError: the connection was lost.
     """
     try:
         row = await conn.fetchrow(_CHECK)
     except asyncpg.InvalidSQLStatementNameError:
         raise _pooler_refused(where) from None
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as exc:
+        raise map_error(exc, where) or map_connect_error(exc, where) from exc
     if row is None or row["pid"] != conn.get_server_pid() or row["source"] != "client":
         raise _pooler_refused(where)
     if row["standby"]:
