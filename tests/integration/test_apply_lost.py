@@ -1,15 +1,18 @@
 """A connection that is lost in the middle, and transactions that only another attempt can bring in."""
 
+from dataclasses import replace
+
 import anyio
 import pytest
 
 from tests.fixtures.jobs import TARGET, Said, files, gone, said, until
 from tests.fixtures.relay import Relay
 from tests.fixtures.servers import Database
-from tests.fixtures.sites import Worker, worker_on
+from tests.fixtures.sites import LIMITS, SITE, Worker, worker_on
 from worker.core.bundle import Bundle
 from worker.core.events import MigrationFinished, MigrationRetried, Outcome
 from worker.core.job import JobState
+from worker.errors import MigrationFailedError
 from worker.postgres.faults import ConnectionLostError
 
 DONE = Said((1, False), (1,), ((1, "up"),), ())
@@ -130,3 +133,30 @@ async def test_a_deadlock_is_tried_again(database: Database) -> None:
 
     assert [event.cause for event in worker.recorded.of(MigrationRetried)] == ["40P01"]
     assert await said(database) == DONE
+
+
+async def test_another_attempt_does_not_meet_what_the_first_one_prepared(database: Database) -> None:
+    await database.execute("CREATE TABLE a (x int)")
+    other = await database.connect()
+    await other.execute("BEGIN; LOCK TABLE a")
+    text = "PREPARE p AS SELECT 1; CREATE TEMP TABLE t (x int); ALTER TABLE a ADD COLUMN y int"
+    async with worker_on(database) as worker, anyio.create_task_group() as group:
+        group.start_soon(worker.up, files({"1": text}))
+        await worker.recorded.first(MigrationRetried)
+        await other.close()
+        await worker.recorded.first(MigrationFinished)
+
+    assert await said(database) == DONE
+
+
+async def test_a_lock_timeout_names_the_statement_that_waited(database: Database) -> None:
+    await database.execute("CREATE TABLE a (x int)")
+    other = await database.connect()
+    await other.execute("BEGIN; LOCK TABLE a")
+    site = replace(SITE, limits=replace(LIMITS, lock_timeout_ms=50, lock_budget=0))
+    async with worker_on(database, site=site) as worker:
+        with pytest.raises(MigrationFailedError) as caught:
+            await worker.up(files({"1": "PREPARE p AS SELECT 1;\nALTER TABLE a ADD COLUMN y int;"}))
+    await other.close()
+
+    assert (caught.value.failure.sqlstate, caught.value.failure.where) == ("55P03", "0001_m.up.sql:2")

@@ -154,3 +154,18 @@ async def test_discard_all_forgets_the_session_and_keeps_the_lock(database: Data
     await watcher.close()
 
     assert await said(database) == DONE
+
+
+async def test_another_attempt_at_a_block_finds_what_earlier_segments_left_in_the_session(database: Database) -> None:
+    await up(database, ONE)
+    other = await database.connect()
+    await other.execute("BEGIN; LOCK TABLE b")
+    text = "CREATE TEMP TABLE t (x int); COMMIT; ALTER TABLE b ADD COLUMN y int; INSERT INTO t VALUES (1)"
+    async with worker_on(database) as worker, anyio.create_task_group() as group:
+        group.start_soon(worker.up, files(ONE | {"2": text}))
+        await worker.recorded.first(MigrationRetried)
+        await other.close()
+        await worker.recorded.first(MigrationFinished)
+
+    assert worker.recorded.of(MigrationFinished)[-1].outcome is Outcome.SUCCEEDED
+    assert await said(database) == DONE

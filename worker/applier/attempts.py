@@ -7,7 +7,7 @@ import asyncpg
 
 from worker.applier.locate import failed
 from worker.applier.messages import Message, Work
-from worker.applier.send import send
+from worker.applier.send import send, start_anew
 from worker.core.backoff import Backoff
 from worker.core.events import MigrationRetried
 from worker.core.script import Segment
@@ -58,6 +58,7 @@ class Attempts:
                 attempt += 1
                 self.lock_wait += now - began
                 await self._pause(attempt, error, deadline - now)
+                await start_anew(self.work.held, segment)
             else:
                 return
 

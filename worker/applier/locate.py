@@ -8,13 +8,14 @@ import anyio
 import asyncpg
 
 from worker.applier.messages import Message, Work
+from worker.applier.send import start_anew
 from worker.core.events import MigrationFailed
 from worker.core.failure import Failure
 from worker.core.lexer import Statement
 from worker.core.privileges import missing_grant
 from worker.core.script import Segment, SegmentKind, position
 from worker.errors import MigrationFailedError
-from worker.postgres.faults import DRIVER_ERRORS, Fault, fault_of, message_of, settle
+from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, fault_of, message_of, settle
 
 # Repeating the statements would not show the one that failed with these, or would do harm.
 _NOT_REPLAYED = re.compile(r"40...|53...|57...|58...|TG...|XX...")
@@ -127,13 +128,14 @@ async def _replay(work: Work, segment: Segment, head: str, error: asyncpg.Postgr
     at: Statement | _Replayed = _Replayed.ALL_RAN
     with anyio.move_on_after(_REPLAY_SECONDS):
         try:
+            await start_anew(work.held, segment)
             await conn.execute(head)
             for statement in segment.statements:
                 at = statement
                 await conn.execute(statement.text)
             at = _Replayed.COMMIT_FAILED
             await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        except DRIVER_ERRORS as again:
+        except (*DRIVER_ERRORS, ConnectionLostError) as again:
             return at if _same(again, error) else _Replayed.NOTHING
         else:
             return _Replayed.ALL_RAN

@@ -147,6 +147,11 @@ def lone(segment: Segment) -> Message:
     return Message("", segment.text if whole else f"{_RESET}; {_DROP_SESSION_OBJECTS}; DISCARD PLANS", "")
 
 
+def anew() -> Message:
+    """Drop what a rollback leaves in the session, prepared statements above all."""
+    return Message("", _DROP_SESSION_OBJECTS, "")
+
+
 def lone_end() -> Message:
     """Undo what a lone statement, or those before it, set."""
     return Message("", _RESET, "")

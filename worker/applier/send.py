@@ -1,5 +1,7 @@
 """Sends one message on the held connection, and leaves no transaction open whatever becomes of it."""
 
+from worker.applier.messages import anew
+from worker.core.script import Segment
 from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, settle
 from worker.postgres.lock import Held
 
@@ -20,6 +22,12 @@ async def send(held: Held, sql: str) -> None:
         await settle(conn)
         _raise_if_ours(held, error)
         raise
+
+
+async def start_anew(held: Held, segment: Segment | None) -> None:
+    """Before a segment is sent a second time; what earlier segments left in the session stays where it needs that."""
+    if segment is None or not segment.needs_session:
+        await send(held, anew().text)
 
 
 def _raise_if_ours(held: Held, error: BaseException) -> None:
