@@ -16,6 +16,7 @@ from worker.board import Board
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle
 from worker.core.events import DatabaseUnreachable, Emitter, JobFailed, Outcome, TargetPaused, WorkerWoken
+from worker.core.reconcile import Insistence
 from worker.errors import (
     BundleError,
     InDoubtError,
@@ -29,7 +30,7 @@ from worker.errors import (
 from worker.jobs.bring import bring
 from worker.jobs.execution import DrainedError
 from worker.jobs.look import look
-from worker.jobs.site import Insistence, Report, Request, Result, Site
+from worker.jobs.site import Report, Request, Result, Site
 from worker.jobs.status import target_status
 from worker.postgres.connection import close
 from worker.postgres.faults import FencedError, told

@@ -4,10 +4,11 @@ import pytest
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import SITE, bundle_of, dump, tables, worker_on
 from worker.core.bundle import Bundle
+from worker.core.reconcile import Insistence
 from worker.core.wanted import AlreadyWanted, Intent, Kept, KeptBecause, KnownNowWanted, New
 from worker.errors import RefusedError
 from worker.jobs.bring import bring
-from worker.jobs.site import Insistence, Request, Result
+from worker.jobs.site import Request, Result
 from worker.jobs.steer import withdraw
 from worker.postgres.queries import queries
 from worker.postgres.transaction import transaction

@@ -10,8 +10,9 @@ from tests.fixtures.servers import Database
 from tests.fixtures.sites import bundle_of, tables, worker_on
 from worker.core.plan import Back
 from worker.core.readiness import AtLeast, Identity, OfBundle, Readiness, Ready, Requirement, VersionTable, judge
+from worker.core.reconcile import Insistence
 from worker.jobs.bring import bring
-from worker.jobs.site import Insistence, Request
+from worker.jobs.site import Request
 from worker.postgres.target_half import read_readiness
 
 LABELS = ("1.0", "2.0", "x")

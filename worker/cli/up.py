@@ -11,11 +11,12 @@ from worker.cli.output import print_json, print_line
 from worker.core.bundle import Bundle
 from worker.core.migration import Direction
 from worker.core.plan import Back, Goal, Latest, Next, Pending, Refused, To, plan
+from worker.core.reconcile import Insistence
 from worker.errors import ExitCode, RefusedError, UsageError
 from worker.jobs.bring import bring
 from worker.jobs.look import look, order_of
 from worker.jobs.offer import refused
-from worker.jobs.site import Insistence, Report, Request, Result
+from worker.jobs.site import Report, Request, Result
 from worker.postgres.home_half import HomeHalf
 from worker.postgres.session import Session
 

@@ -5,8 +5,9 @@ from typing import assert_never
 
 from worker import control_schema
 from worker.core.bundle import Bundle
+from worker.core.reconcile import Action
 from worker.core.wanted import Intent
-from worker.jobs.decide import Act, Decision, decide, decide_early
+from worker.jobs.decide import Decision, decide, decide_early
 from worker.jobs.look import View, is_wanted, look
 from worker.jobs.offer import publish
 from worker.jobs.site import Report, Request, Site
@@ -46,7 +47,7 @@ class _Bringing:
     async def run(self) -> Report:
         view = await self._offered()
         decision = await self._decide(view)
-        if decision.act is Act.NOTHING:
+        if decision.action is Action.NOTHING:
             return self._report(view, decision)
         if not view.has_control:
             await control_schema.ensure(self._session, self._site.limits, self._site.readers)
@@ -66,25 +67,25 @@ class _Bringing:
     async def _under_lock(self, keys: Keys, waited: float) -> Report:
         view = await self._look()
         decision = await self._decide(view)
-        if decision.act is Act.NOTHING:
+        if decision.action is Action.NOTHING:
             return self._report(view, decision)
         held = await raise_fence(self._session, keys, view.survey.target, waited)
         view = await self._look()
         decision = await self._decide(view)
-        match decision.act:
-            case Act.NOTHING:
+        match decision.action:
+            case Action.NOTHING:
                 return self._report(view, decision)
-            case Act.STAMP:
+            case Action.STAMP:
                 await self._stamp(held, view)
                 return self._report(view, decision)
-            case Act.WORK if decision.bundle is not None:
+            case Action.WORK if decision.bundle is not None:
                 from worker.jobs.attempt import Attempt  # noqa: PLC0415  the applier is slow to load, and this is rare
 
                 return await Attempt(held, self._site, view, decision.bundle).bring(self._request)
-            case Act.WORK:
-                raise AssertionError("work has a bundle")
+            case Action.WORK | Action.PLAN:
+                raise AssertionError("it was decided with a bundle")
             case _:
-                assert_never(decision.act)
+                assert_never(decision.action)
 
     async def _stamp(self, held: Held, view: View) -> None:
         from worker.jobs.execution import Statement  # noqa: PLC0415  the same
@@ -101,7 +102,10 @@ class _Bringing:
 
     async def _decide(self, view: View) -> Decision:
         early = decide_early(self._site, self._request, view, self._given)
-        return early or decide(self._site, self._request, view, self._given or await self._wanted(view))
+        if early is not None:
+            return early
+        bundle = self._given or await self._wanted(view)
+        return decide(self._site, self._request, view, self._given, bundle)
 
     async def _wanted(self, view: View) -> Bundle:
         """The wanted bundle; its files are read where they are not at hand, and are at hand from then on."""

@@ -7,6 +7,7 @@ from worker.applier.limits import Limits
 from worker.core.bundle import Bundle, OrderPolicy
 from worker.core.plan import Goal, Latest
 from worker.core.readiness import Readiness
+from worker.core.reconcile import Insistence
 from worker.core.target import Target
 
 LATEST = Latest()
@@ -30,13 +31,6 @@ class Site:
     readers: tuple[str, ...]
     rivals: Rivals
     limits: Limits
-
-
-class Insistence(Enum):
-    """Whether a person asked, now, or a worker does its round and leaves alone what waits for a person."""
-
-    COMMAND = "command"
-    ROUND = "round"
 
 
 @dataclass(frozen=True, slots=True)
