@@ -1,0 +1,109 @@
+"""The readiness row that a target's state makes, and that the gate's rule reads it as it was meant."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fixtures.plans import applied, golang, half_down, half_up
+from tests.fixtures.statuses import HERE
+from worker.core.assess import Wanted, assess, version_table
+from worker.core.plan import Observed, VersionRow
+from worker.core.readiness import AtLeast, NotReady, OfBundle, Readiness, Ready, VersionTable, judge
+
+WANTED = Wanted("1.4.0", (1, 2, 3, 4), frozenset({1, 2, 4}), None)
+BUNDLES = {"1.3.0": (1, 2), "1.4.0": (1, 2, 4)}
+version_sets = st.frozensets(st.integers(0, 8))
+
+
+def row(observed: Observed, wanted: Wanted | None = WANTED) -> Readiness:
+    return assess(wanted, BUNDLES, observed, HERE, epoch=4)
+
+
+@st.composite
+def wants(draw: st.DrawFn) -> Wanted:
+    versions = draw(version_sets.filter(bool))
+    return Wanted("1.4.0", tuple(sorted(versions)), versions & draw(version_sets), draw(st.none() | st.integers(0, 8)))
+
+
+def test_the_row_tells_what_the_gate_waits_for_from_what_it_does_not() -> None:
+    assert row(applied(1, 2)) == Readiness(
+        bundle="1.4.0",
+        versions=(1, 2),
+        lowest_pending=4,
+        deferred=(3,),
+        bundles=("1.3.0",),
+        serves=None,
+        version_table=VersionTable.CLEAN,
+        identity=HERE,
+        epoch=4,
+    )
+
+
+def test_a_deferred_migration_keeps_no_gate_closed() -> None:
+    stated = row(applied(1, 2, 4))
+    assert (stated.lowest_pending, stated.deferred, stated.bundles) == (None, (3,), ("1.3.0", "1.4.0"))
+    assert judge(AtLeast(4), stated, HERE) == Ready()
+
+
+def test_with_nothing_wanted_nothing_is_pending() -> None:
+    stated = row(applied(1, 2), wanted=None)
+    assert (stated.bundle, stated.lowest_pending, stated.deferred, stated.serves) == (None, None, (), None)
+    assert stated.bundles == ("1.3.0",)
+
+
+def test_versions_that_the_bundle_does_not_have_are_stated_too() -> None:
+    assert row(applied(1, 2, 3, 4, 9)).versions == (1, 2, 3, 4, 9)
+
+
+def test_a_bundle_that_declares_older_ones_no_longer_served_takes_them_out() -> None:
+    stated = row(applied(1, 2, 3, 4), replace(WANTED, serves=3))
+    assert (stated.serves, stated.bundles) == (3, ("1.4.0",))
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected"),
+    [
+        (applied(), VersionTable.CLEAN),
+        (applied(1, 2), VersionTable.CLEAN),
+        (golang(2, dirty=True, ledger=(1, 2)), VersionTable.DIRTY),
+        (golang(3, ledger=(1, 2)), VersionTable.DIVERGED),
+        (golang(1, ledger=(1, 2)), VersionTable.DIVERGED),
+        (replace(applied(1), recorded=None), VersionTable.DIVERGED),
+        (golang(1), VersionTable.DIVERGED),
+        # The dirt of our own journal is accounted for, and no other.
+        (applied(1, half_done=half_up(2)), VersionTable.CLEAN),
+        (applied(1, 2, half_done=half_down(2)), VersionTable.CLEAN),
+        (replace(applied(1, half_done=half_up(2)), recorded=VersionRow(3, dirty=True)), VersionTable.DIRTY),
+        (replace(applied(1, half_done=half_up(2)), recorded=VersionRow(2, dirty=False)), VersionTable.DIVERGED),
+    ],
+)
+def test_the_version_table_is_believed_where_it_agrees_with_the_ledger(
+    observed: Observed, expected: VersionTable
+) -> None:
+    assert version_table(observed) is expected
+
+
+@given(wants(), version_sets)
+def test_applied_and_pending_versions_are_the_wanted_ones_and_never_both(wanted: Wanted, versions: set[int]) -> None:
+    stated = row(applied(*versions), wanted)
+    missing = set(wanted.versions) - versions
+    assert set(stated.deferred) == missing - wanted.required
+    assert stated.lowest_pending == min(missing & wanted.required, default=None)
+    assert stated.versions == tuple(sorted(versions))
+
+
+@given(wants(), version_sets, st.integers(0, 8))
+def test_applying_a_version_never_takes_a_bundle_away(wanted: Wanted, versions: frozenset[int], more: int) -> None:
+    before, later = row(applied(*versions), wanted), row(applied(*versions, more), wanted)
+    assert set(before.bundles) <= set(later.bundles)
+
+
+@given(wants(), version_sets)
+def test_the_gate_opens_for_every_bundle_that_the_row_names_and_no_other(wanted: Wanted, versions: set[int]) -> None:
+    stated = row(applied(*versions), wanted)
+    for label, required in BUNDLES.items():
+        verdict = judge(OfBundle(label), stated, HERE)
+        served = wanted.serves is None or max(required) >= wanted.serves
+        assert isinstance(verdict, NotReady) is not (versions.issuperset(required) and served)
