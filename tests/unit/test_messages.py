@@ -1,169 +1,271 @@
-"""The messages that are sent: one transaction each, the body's characters in place, the records behind the fence."""
+"""The messages by their parts, read back with PostgreSQL's own grammar; what they do is tested on real servers."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from pglast import ast, parse_sql, split
 
-from worker.applier.messages import Message, SegmentState, Timeouts, Work, final, lone, lone_start, note, progress
+from worker.applier import messages
+from worker.applier.messages import Message, SegmentState, Timeouts, Work
 from worker.core.events import Emitter
-from worker.core.lexer import split
-from worker.core.migration import Direction, Directives, Migration, Side
-from worker.core.script import Mode, Script, read_script
+from worker.core.migration import Direction, Migration, parse_side
+from worker.core.script import Mode, Segment, SegmentKind, read_script
 from worker.core.target import Target
 from worker.postgres.lock import Held, Keys
 from worker.postgres.session import Session
 
-if TYPE_CHECKING:
-    from asyncpg import Record
-    from asyncpg.connection import Connection
-
-TIMEOUTS = Timeouts(lock_ms=100, lone_lock_ms=0, statement_ms=2000)
-
-
-def clock() -> float:
-    return 12.5
-
-
-def held() -> Held:
-    nowhere = cast("Connection[Record]", None)
-    target = Target("public", "schema_migrations")
-    session = Session(nowhere, "tidegate", "worker-1", "postgres", Emitter(()), clock, clock)
-    return Held(session, target, Keys((42, 42)), 7)
+TIMEOUTS = Timeouts(lock_ms=250, lone_lock_ms=2000, statement_ms=60_000)
+TARGET = Target("public", "schema_migrations")
+FENCE = 'SELECT "tidegate".hold_fence('
+JOURNAL = 'INSERT INTO "tidegate".journal'
+BOTH = "CREATE TABLE a (x int);\nINSERT INTO a VALUES (1)"
+MIXED = "SET search_path = app;\nCREATE TABLE a (x int);\nCREATE INDEX CONCURRENTLY i ON a (x);\nANALYZE a"
+# No NUL, which no file name and no text of Postgres holds, and no half of a surrogate pair.
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
+awkward = texts | st.text("'\"\\;-/*$E\n ", max_size=12)
+identifiers = awkward.filter(lambda name: 0 < len(name.encode()) < 64)
 
 
-def work(sql: str, direction: Direction = Direction.UP, name: str = "m", version_after: int | None = 3) -> Work:
-    side = Side("0003_m.sql", sql, "ab" * 32, Directives())
-    migration = Migration(3, name, side, side)
-    return Work(held(), migration, direction, Mode.TRANSACTIONAL, "1.0", version_after, clock())
+def held(target: Target = TARGET, control: str = "tidegate", worker: str = "worker-1") -> Held:
+    """A lock whose session has no connection, since composing a message needs none."""
+    conn: Any = None
+    session = Session(conn, control, worker, "owner", Emitter(()), lambda: 12.5, lambda: 0.5)
+    return Held(session, target, Keys((11, 11), (22, 33)), epoch=7)
 
 
-def script(sql: str) -> Script:
-    return read_script(sql, Directives())
+def work(
+    sql: str | None = BOTH, direction: Direction = Direction.UP, *, at: Held | None = None, **changes: Any
+) -> Work:
+    """One side of migration 3; its other side is a comment."""
+    file, other = f"3_orders.{direction.value}.sql", parse_side("3_orders.x.sql", b"-- nothing")
+    side = None if sql is None else parse_side(file, sql.encode())
+    up, down = (side, other) if direction is Direction.UP else (other, side)
+    made = Work(at or held(), Migration(3, "orders", up, down), direction, Mode.TRANSACTIONAL, "1.4.0", 3, began=12.0)
+    return replace(made, **changes)
 
 
-def whole(sql: str) -> Message:
-    return final(work(sql), script(sql).segments[0], TIMEOUTS)
+def segments(made: Work) -> tuple[Segment, ...]:
+    assert made.side is not None
+    return read_script(made.text, made.side.directives).segments
+
+
+def whole(made: Work) -> Message:
+    (segment,) = segments(made)
+    return messages.final(made, segment, TIMEOUTS)
 
 
 def statements(message: Message) -> list[str]:
-    return [text.rstrip(";\n ") for text in (s.text for s in split(message.text)) if text.strip(";\n ")]
+    """The text of every statement of the message, as the grammar divides it."""
+    return [statement.strip() for statement in split(message.text)]
 
 
-def index(texts: list[str], begins: str) -> int:
-    (found,) = [place for place, text in enumerate(texts) if text.startswith(begins)]
-    return found
+def index_of(found: list[str], beginning: str) -> int:
+    (place,) = [number for number, statement in enumerate(found) if statement.startswith(beginning)]
+    return place
 
 
-@pytest.mark.parametrize("sql", ["SELECT 1", "SELECT 1;", "SELECT 'ü';\r\n-- last", "BEGIN; SELECT 1; COMMIT; -- x"])
-def test_the_body_stands_in_the_message_as_it_stands_in_the_file(sql: str) -> None:
-    message = whole(sql)
-    start = len(message.head)
-
-    assert len(message.body) == len(sql)
-    assert message.text[start : start + len(sql)] == message.body
-
-
-@pytest.mark.parametrize("sql", ["SELECT 1", "SELECT 1; -- last", "SELECT 1 /* last */", "SELECT 1;;"])
-def test_the_tail_begins_a_statement_of_its_own(sql: str) -> None:
-    texts = statements(whole(sql))
-
-    assert "RELEASE SAVEPOINT tidegate_body" in texts
-    assert texts.count("COMMIT") == 1
+def constants(node: Any) -> Iterator[str]:
+    """Every string constant below a node."""
+    match node:
+        case ast.A_Const(val=ast.String(sval=text)):
+            yield text
+        case tuple():
+            for one in node:
+                yield from constants(one)
+        case ast.Node():
+            for name in node:
+                yield from constants(getattr(node, name))
 
 
-def test_the_session_is_as_it_started_before_the_fence_and_the_records_are_behind_it() -> None:
-    texts = statements(whole("SET ROLE other"))
-    order = [
-        index(texts, begins)
-        for begins in (
-            "BEGIN",
-            "SAVEPOINT",
-            "SET ROLE other",
-            "RELEASE",
-            "RESET SESSION AUTHORIZATION",
-            "RESET ROLE",
-            "RESET ALL",
-            'SELECT "tidegate".hold_fence(',
-            "WITH done",
-            'INSERT INTO "public"."schema_migrations"',
-            "COMMIT",
-            "DISCARD TEMP",
-        )
+def recorded(message: Message) -> Mapping[str, str | None]:
+    """The constants that the record of a migration holds, by column."""
+    for raw in parse_sql(message.text):
+        statement = raw.stmt
+        if isinstance(statement, ast.InsertStmt) and statement.relation.relname == "history":
+            columns = statement.withClause.ctes[0].ctequery.targetList
+            return {column.name: next(constants(column.val), None) for column in columns}
+    raise AssertionError("nothing is recorded")
+
+
+bodies = st.sampled_from(
+    [
+        BOTH,
+        "SELECT 1",
+        "SELECT 1;",
+        "SELECT 1 -- at the end",
+        "SELECT 1 /* ; */",
+        "\ufeff-- größe\r\nSELECT 'größe 😀';\r\n",
+        "BEGIN;\nSELECT 1;\nCOMMIT;\n",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE;\nSELECT 1;\nEND",
+        "SET LOCAL work_mem = '1MB';\nSELECT $$;$$;",
     ]
-
-    assert order == sorted(order)
-
-
-def test_what_commits_with_the_migration_stands_before_its_commit() -> None:
-    texts = statements(
-        final(replace(work("SELECT 1"), also=("SELECT 'also'",)), script("SELECT 1").segments[0], TIMEOUTS)
-    )
-
-    assert texts.index("SELECT 'also'") < texts.index("COMMIT")
+)
 
 
-def test_a_mode_of_the_file_is_that_of_the_transaction() -> None:
-    assert statements(whole("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1; COMMIT"))[0].split() == [
+@given(bodies)
+def test_the_body_stands_in_its_place_so_that_positions_map(sql: str) -> None:
+    made = work(sql)
+    (segment,) = segments(made)
+    message = messages.final(made, segment, TIMEOUTS)
+
+    assert message.text.startswith(message.head)
+    assert message.body == segment.text
+    for offset, character in enumerate(message.body):
+        assert message.text[len(message.head) + offset] == character
+        # What was taken out is blank; all else is the file's, at its own place.
+        assert character in {" ", made.text[segment.offset + offset]}
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_body_of_a_part_is_the_files_text_at_the_parts_offset(number: int) -> None:
+    made = work(MIXED, mode=Mode.JOURNALLED)
+    segment = segments(made)[number]
+    message = messages.lone(segment)
+    if segment.kind is SegmentKind.BLOCK:
+        message = messages.progress(made, segment, TIMEOUTS)
+    assert message.body
+    assert made.text.startswith(message.body, segment.offset)
+
+
+@pytest.mark.parametrize("ending", ["", ";", " -- why", "; -- why", " /* why */", ";\n\n"])
+def test_however_the_body_ends_the_records_follow_it(ending: str) -> None:
+    found = statements(whole(work(BOTH + ending)))
+    assert index_of(found, "INSERT INTO a ") < index_of(found, "RELEASE")
+    assert "COMMIT" in found
+
+
+def test_a_migration_is_one_transaction_with_the_fence_before_its_records() -> None:
+    found = statements(whole(work(BOTH)))
+    expected = [
         "BEGIN",
-        "ISOLATION",
-        "LEVEL",
-        "SERIALIZABLE",
+        "SET LOCAL lock_timeout",
+        "SET LOCAL statement_timeout",
+        "SAVEPOINT tidegate_body",
+        "CREATE TABLE a",
+        "INSERT INTO a ",
+        "RELEASE",
+        "RESET SESSION AUTHORIZATION",
+        "RESET ROLE",
+        "RESET ALL",
+        "SELECT \"tidegate\".hold_fence('public.schema_migrations', 7, 11)",
+        "WITH done AS",
+        'DELETE FROM "tidegate".journal',
+        f"DELETE FROM {TARGET.relation}",
+        f"INSERT INTO {TARGET.relation}",
+        "COMMIT",
+        "CLOSE ALL",
+        "UNLISTEN *",
+        "DEALLOCATE ALL",
+        "DISCARD TEMP",
+        "DISCARD SEQUENCES",
     ]
+    assert len(found) == len(expected)
+    for statement, beginning in zip(found, expected, strict=True):
+        assert statement.startswith(beginning)
 
 
-def test_read_only_is_set_behind_the_savepoint() -> None:
-    texts = statements(whole("BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY; SELECT 1; COMMIT"))
-
-    assert "READ ONLY" not in texts[0]
-    assert texts.index("SET TRANSACTION READ ONLY") == index(texts, "SAVEPOINT") + 1
-
-
-def test_the_timeouts_of_a_block_end_with_it_and_those_of_a_lone_statement_with_the_session() -> None:
-    two = script("SELECT 1; COMMIT; VACUUM")
-
-    block = statements(progress(work(""), two.segments[0], TIMEOUTS))
-    assert block[1:3] == ["SET LOCAL lock_timeout = 100", "SET LOCAL statement_timeout = 2000"]
-    assert statements(lone_start(two.segments[1], TIMEOUTS)) == ["SET lock_timeout = 0", "SET statement_timeout = 2000"]
+def test_what_commits_with_a_migration_stands_behind_its_records_and_before_the_commit() -> None:
+    found = statements(whole(work(also=("UPDATE fence SET pinned = NULL",))))
+    assert index_of(found, f"INSERT INTO {TARGET.relation}") < index_of(found, "UPDATE fence")
+    assert index_of(found, "UPDATE fence") < index_of(found, "COMMIT")
 
 
-def test_a_later_segment_begins_with_the_session_state_of_the_file() -> None:
-    later = script("SET search_path = s; -- why\nVACUUM; SELECT 1").segments
-
-    assert statements(lone_start(later[0], TIMEOUTS))[-1] == "SET search_path = s"
-    assert "SET search_path = s" in statements(final(work(""), later[1], TIMEOUTS))
-
-
-def test_discard_all_is_sent_as_all_that_it_does_but_letting_go_of_the_lock() -> None:
-    sent = lone(script("DISCARD ALL").segments[0]).text
-
-    assert "DISCARD ALL" not in sent
-    assert {"DEALLOCATE ALL", "DISCARD TEMP", "DISCARD PLANS", "RESET ALL"} <= set(statements(Message("", sent, "")))
+@pytest.mark.parametrize("state", list(SegmentState))
+def test_every_note_is_a_fenced_transaction_that_says_dirty(state: SegmentState) -> None:
+    made = work(MIXED, mode=Mode.JOURNALLED)
+    found = statements(messages.note(made, segments(made)[1], state))
+    assert found[0] == "BEGIN"
+    assert found[1].startswith(FENCE)
+    assert f"'{state.value}'" in found[index_of(found, JOURNAL)]
+    assert "3, true" in found[index_of(found, f"INSERT INTO {TARGET.relation}")]
+    assert found[-1] == "COMMIT"
 
 
-@pytest.mark.parametrize("state", SegmentState)
-def test_the_journal_is_fenced_and_leaves_the_version_table_dirty(state: SegmentState) -> None:
-    texts = statements(note(work(""), script("SELECT 1; COMMIT; VACUUM").segments[1], state))
-
-    fence, journal = index(texts, 'SELECT "tidegate".hold_fence('), index(texts, 'INSERT INTO "tidegate".journal')
-    assert (texts[0], texts[-1], fence < journal) == ("BEGIN", "COMMIT", True)
-    assert f"'{state.value}'" in texts[journal]
-    assert "VALUES (3, true)" in texts[index(texts, 'INSERT INTO "public"."schema_migrations"')]
+def test_a_block_that_others_follow_records_its_part_and_not_the_migration() -> None:
+    made = work(MIXED, mode=Mode.JOURNALLED)
+    found = statements(messages.progress(made, segments(made)[0], TIMEOUTS))
+    assert index_of(found, FENCE) < index_of(found, JOURNAL)
+    assert not [statement for statement in found if '"tidegate".ledger' in statement]
+    assert found[-1] == "COMMIT"
 
 
-def test_the_last_down_leaves_the_version_table_without_a_row() -> None:
-    texts = statements(final(work("SELECT 1", Direction.DOWN, version_after=None), None, TIMEOUTS))
+def test_a_later_part_sets_the_session_up_as_the_earlier_ones_did() -> None:
+    made = work(MIXED, mode=Mode.JOURNALLED)
+    _, index, analyze = segments(made)
+    assert "SET search_path = app" in statements(messages.lone_start(index, TIMEOUTS))
+    found = statements(messages.final(made, analyze, TIMEOUTS))
+    assert index_of(found, "SET search_path = app") < index_of(found, "SAVEPOINT")
 
-    assert 'DELETE FROM "public"."schema_migrations"' in texts
-    assert not [text for text in texts if text.startswith('INSERT INTO "public"."schema_migrations"')]
+
+def test_a_block_has_one_lock_timeout_and_a_lone_statement_another() -> None:
+    made = work(MIXED, mode=Mode.JOURNALLED)
+    block, index, _ = segments(made)
+    assert "SET LOCAL lock_timeout = 250" in statements(messages.progress(made, block, TIMEOUTS))
+    assert "SET lock_timeout = 2000" in statements(messages.lone_start(index, TIMEOUTS))
 
 
-@given(name=st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=30))
-def test_no_name_changes_what_is_sent(name: str) -> None:
-    plain = statements(final(work("SELECT 1"), None, TIMEOUTS))
-    odd = statements(final(work("SELECT 1", name=name), None, TIMEOUTS))
+def test_an_isolation_level_goes_into_our_begin_and_read_only_into_the_body_alone() -> None:
+    found = statements(whole(work("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSELECT 1;\nCOMMIT")))
+    assert "REPEATABLE READ" in found[0].upper()
+    assert "READ ONLY" not in found[0].upper()
+    read_only = [number for number, statement in enumerate(found) if "READ ONLY" in statement.upper()]
+    assert read_only == [index_of(found, "SAVEPOINT") + 1]
 
-    assert len(odd) == len(plain)
-    assert [text.split()[0] for text in odd] == [text.split()[0] for text in plain]
+
+def test_discard_all_keeps_the_locks() -> None:
+    made = work("DISCARD ALL", mode=Mode.JOURNALLED)
+    found = statements(messages.lone(segments(made)[0]))
+    assert "DISCARD ALL" not in found
+    assert {"RESET ALL", "DEALLOCATE ALL", "DISCARD TEMP", "DISCARD PLANS"} <= set(found)
+
+
+def test_a_migration_without_a_file_is_recorded_all_the_same() -> None:
+    message = messages.final(work(None, mode=Mode.EMPTY), None, TIMEOUTS)
+    found = statements(message)
+    assert (message.body, found[0]) == ("", "BEGIN")
+    assert found[1].startswith(FENCE)
+    assert recorded(message)["checksum"] is None
+
+
+def test_a_down_takes_the_ledger_row_away_and_keeps_the_history() -> None:
+    message = whole(work("DROP TABLE a", Direction.DOWN, version_after=None))
+    (record,) = [one for one in statements(message) if one.startswith("WITH done")]
+    assert "DELETE FROM \"tidegate\".ledger WHERE target = 'public.schema_migrations' AND version = 3" in record
+    assert "'down'" in record
+    found = statements(message)
+    assert index_of(found, f"DELETE FROM {TARGET.relation}") < index_of(found, "COMMIT")
+    assert not [statement for statement in found if statement.startswith(f"INSERT INTO {TARGET.relation}")]
+
+
+@given(awkward, awkward, awkward, identifiers, identifiers, identifiers)
+@example("it's", "\\'; DROP TABLE x; --", "w\\", 'a"b', 'c";--', "$1")
+def test_no_name_and_no_label_can_leave_its_quotes(
+    name: str, bundle: str, worker: str, schema: str, table: str, control: str
+) -> None:
+    plain = whole(work())
+    target = Target(schema, table)
+    made = work(at=held(target, control, worker), bundle=bundle)
+    made = replace(made, migration=replace(made.migration, name=name))
+    message = whole(made)
+
+    found = recorded(message)
+    assert (found["name"], found["bundle"], found["worker"]) == (name, bundle, worker)
+    assert found["target"] == target.name
+    kinds, expected = ([type(raw.stmt) for raw in parse_sql(one.text)] for one in (message, plain))
+    assert kinds == expected
+    tables = {(raw.stmt.relation.schemaname, raw.stmt.relation.relname) for raw in parse_sql(message.text)[-9:-6]}
+    assert tables <= {(control, "journal"), (schema, table)}
+
+
+@given(awkward)
+def test_no_target_can_leave_its_quotes_in_the_journal(table: str) -> None:
+    made = work(MIXED, mode=Mode.JOURNALLED, at=held(Target("public", table or "t")))
+    message = messages.note(made, segments(made)[1], SegmentState.INTENT)
+    assert len(parse_sql(message.text)) == len(
+        parse_sql(messages.note(work(MIXED), segments(made)[1], SegmentState.INTENT).text)
+    )
+    assert made.held.target.name in set(constants(parse_sql(message.text)))
