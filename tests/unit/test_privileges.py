@@ -20,7 +20,7 @@ from worker.core.privileges import missing_grant
             'GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE "Odd table" TO "app_owner";',
         ),
         ("permission denied for view v", 'GRANT SELECT ON TABLE "v" TO "app_owner";'),
-        ("permission denied for materialized view mv", 'GRANT SELECT ON TABLE "mv" TO "app_owner";'),
+        ("permission denied for materialized view mv", 'ALTER MATERIALIZED VIEW "mv" OWNER TO "app_owner";'),
         ("permission denied for sequence s", 'GRANT USAGE, SELECT ON SEQUENCE "s" TO "app_owner";'),
         ("permission denied for schema public", 'GRANT USAGE, CREATE ON SCHEMA "public" TO "app_owner";'),
         ("permission denied for database shop", 'GRANT CREATE ON DATABASE "shop" TO "app_owner";'),

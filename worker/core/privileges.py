@@ -7,7 +7,6 @@ from worker.core.target import quote_identifier
 _RIGHTS = {
     "table": "SELECT, INSERT, UPDATE, DELETE ON TABLE",
     "view": "SELECT ON TABLE",
-    "materialized view": "SELECT ON TABLE",
     "sequence": "USAGE, SELECT ON SEQUENCE",
     "schema": "USAGE, CREATE ON SCHEMA",
     "database": "CREATE ON DATABASE",
@@ -30,7 +29,8 @@ _OWNED = (
     "publication",
 )
 _DENIED = re.compile(rf"permission denied for ({'|'.join(_RIGHTS)}) (.+)")
-_OWNER = re.compile(rf"must be owner of ({'|'.join(_OWNED)}) (.+)")
+# To refresh a materialized view takes ownership up to PostgreSQL 16, and MAINTAIN, which 16 does not know, from 17 on.
+_OWNER = re.compile(rf"(?:must be owner of|permission denied for(?= materialized)) ({'|'.join(_OWNED)}) (.+)")
 
 
 def missing_grant(message: str, role: str) -> str | None:
