@@ -203,8 +203,8 @@ def _untrusted(observed: Observed) -> Refused | None:
         return Refused(
             "version_table",
             f"the version table is empty or missing, but {_listed(observed.rivals)} holds a golang-migrate version",
-            "set DB_MIGRATIONS_TABLE (or --table) to the table that the application really uses; "
-            "if they belong to other applications, say so with --new-table",
+            "set DB_MIGRATIONS_TABLE (or --migrations-table) to the table that the application really uses; "
+            "if they belong to other applications, say so with --new-table true",
         )
     return None
 
@@ -278,9 +278,15 @@ def _refused_by_content(bundle: Bundle, observed: Observed) -> Refused | None:
 
 
 def _runs(bundle: Bundle, observed: Observed, order: OrderPolicy, goal: Goal) -> list[Run] | Refused:
-    """A migration that is half done comes first, and nothing is done without it."""
+    """A migration that is half done comes first, and nothing is done without it.
+
+    A bundle that does not have it and is applied otherwise, such as an older image's, has nothing to do with it.
+    """
     runs, progress = _reaching(bundle, observed, order, goal), observed.progress
     if isinstance(runs, Refused) or progress is None or any(run.resume is not None for run in runs):
+        return runs
+    is_newer = progress.direction is Direction.UP and bundle.get(progress.version) is None
+    if is_newer and not runs and isinstance(goal, Latest):
         return runs
     return Refused(
         "half_done",
