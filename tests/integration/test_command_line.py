@@ -147,3 +147,12 @@ def test_nothing_to_do_loads_nothing_that_is_slow(database: Database, tmp_path: 
 
     assert finished.returncode == 0, finished.stderr
     assert HEAVY.isdisjoint(finished.stdout.split()), finished.stderr
+
+
+def test_admin_upgrade_makes_the_control_schema_and_nothing_else(database: Database) -> None:
+    call("admin", "upgrade", DB_URL=database.dsn).is_fine("as new as this program now")
+    before = content(database)
+    call("admin", "upgrade", DB_URL=database.dsn).is_fine("nothing to do")
+    assert content(database) == before
+    assert database.psql("SELECT count(*) FROM tidegate.bundle").strip() == "0"
+    assert database.psql("SELECT to_regclass('public.schema_migrations') IS NULL").strip() == "t"
