@@ -2,6 +2,7 @@ import anyio
 import asyncpg
 import pytest
 
+from tests.fixtures.jobs import until
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import Worker, bundle_of, tables, worker_on
 from worker.core.lock_keys import target_key
@@ -46,9 +47,7 @@ async def test_a_raise_waits_for_a_fenced_transaction_in_flight_and_its_row_is_s
 
         async with anyio.create_task_group() as group, fenced(held, "testing"):
             group.start_soon(take_over)
-            with anyio.fail_after(10):
-                while not await database.fetchval(LONG_WAIT):  # noqa: ASYNC110 - the server tells nobody
-                    await anyio.sleep(0.01)
+            await until(old, LONG_WAIT)
             assert seen == []
             await old.session.conn.execute(MARK)
 

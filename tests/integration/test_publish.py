@@ -1,6 +1,7 @@
 import anyio
 import pytest
 
+from tests.fixtures.jobs import until
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import SITE, bundle_of, dump, tables, worker_on
 from worker.core.bundle import Bundle
@@ -73,9 +74,7 @@ async def test_a_publisher_waits_for_another_one_for_longer_than_the_lock_timeou
             line_lock = queries("home", "tidegate")["line_lock"]
             await other.session.conn.execute(line_lock, "schema_migrations")
             group.start_soon(worker.publish, TWO)
-            with anyio.fail_after(10):
-                while not await database.fetchval(long_wait):  # noqa: ASYNC110 - the server tells nobody
-                    await anyio.sleep(0.01)
+            await until(other, long_wait)
             assert await label_wanted(database) == "1.0"
 
     assert await label_wanted(database) == "2.0"

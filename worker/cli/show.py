@@ -10,18 +10,16 @@ from worker import __version__
 from worker.applier.run import read
 from worker.cli.app import App
 from worker.cli.output import print_json, print_line, print_table
-from worker.core.bundle import Bundle
 from worker.core.migration import Direction, Gate
-from worker.core.plan import Adopt, Effect, Pending, Refused, Run, plan
+from worker.core.plan import Adopt, Run
 from worker.core.snapshot import Snapshot, TargetStatus
 from worker.core.status_document import status_document
-from worker.errors import ExitCode, RefusedError
-from worker.jobs.look import View, look, order_of
-from worker.jobs.offer import refused
+from worker.errors import ExitCode
+from worker.jobs.look import look
+from worker.jobs.preview import Preview, preview
 from worker.jobs.site import LATEST
 from worker.jobs.status import target_status
 from worker.postgres.faults import told
-from worker.postgres.home_half import HomeHalf
 from worker.postgres.target_half import TargetHalf
 
 if TYPE_CHECKING:
@@ -48,37 +46,24 @@ def run(verb: str, flags: "Flags") -> ExitCode:
 
 
 async def _plan(app: App, flags: "Flags") -> ExitCode:
-    given = app.source()
     async with app.session() as session, told(session, "looking at the target"):
-        view = await look(session, app.site, given)
-        bundle = given
-        if bundle is None and view.wanted is not None:
-            bundle = await HomeHalf(session, view.line).load(view.wanted)
-    if bundle is None:
-        raise RefusedError(
-            "no bundle is published, and no directory was given", hint="say --source DIR", reason="no_version"
-        )
-    decided = plan(bundle, view.observation.observed, order_of(app.site, bundle), LATEST)
-    if isinstance(decided, Refused):
-        raise refused(decided, view.survey.target)
-    effects = decided.effects if isinstance(decided, Pending) else ()
-    _print_plan(view, bundle, effects, as_json=flags.own.json)
-    return ExitCode.PENDING if effects and flags.own.check else ExitCode.OK
+        seen = await preview(session, app.site, app.source(), LATEST)
+    _print_plan(seen, as_json=flags.own.json)
+    return ExitCode.PENDING if seen.effects and flags.own.check else ExitCode.OK
 
 
-def _print_plan(view: View, bundle: Bundle, effects: tuple[Effect, ...], *, as_json: bool) -> None:
-    runs = [effect for effect in effects if isinstance(effect, Run)]
-    adopted = [entry.version for effect in effects if isinstance(effect, Adopt) for entry in effect.entries]
+def _print_plan(seen: Preview, *, as_json: bool) -> None:
+    target, bundle = seen.view.survey.target.name, seen.bundle.label
+    adopted = [entry.version for effect in seen.effects if isinstance(effect, Adopt) for entry in effect.entries]
+    steps = [_step(run) for run in seen.runs]
     if as_json:
-        steps = [_step(effect) for effect in runs]
-        print_json({"target": view.survey.target.name, "bundle": bundle.label, "adopt": adopted, "run": steps})
+        print_json({"target": target, "bundle": bundle, "adopt": adopted, "run": steps})
         return
-    if not effects:
-        print_line(f"{view.survey.target.name}: nothing to do; {bundle.label} is applied")
+    if not seen.effects:
+        print_line(f"{target}: nothing to do; {bundle} is applied")
         return
     if adopted:
         print_line(f"adopt {len(adopted)} versions up to {adopted[-1]} that golang-migrate recorded")
-    steps = [_step(effect) for effect in runs]
     if steps:
         head = ("version", "name", "mode", "statements", "gate")
         print_table(head, [[step[key] for key in head] for step in steps])

@@ -10,14 +10,12 @@ from worker.cli.app import App
 from worker.cli.output import print_json, print_line
 from worker.core.bundle import Bundle
 from worker.core.migration import Direction
-from worker.core.plan import Back, Goal, Latest, Next, Pending, Refused, To, plan
+from worker.core.plan import Back, Goal, Latest, Next, To
 from worker.core.reconcile import Insistence
-from worker.errors import ExitCode, RefusedError, UsageError
+from worker.errors import ExitCode, UsageError
 from worker.jobs.bring import bring
-from worker.jobs.look import look, order_of
-from worker.jobs.offer import refused
+from worker.jobs.preview import preview
 from worker.jobs.site import Report, Request, Result
-from worker.postgres.home_half import HomeHalf
 from worker.postgres.session import Session
 
 if TYPE_CHECKING:
@@ -78,25 +76,15 @@ async def bring_about(app: App, goal: Goal, pin: str | None, agreed: bool) -> Re
 
 async def _confirm(session: Session, app: App, given: Bundle | None, goal: Goal) -> None:
     """Show what would be undone, and ask; off a terminal, `--yes` has to be said."""
-    view = await look(session, app.site, given)
-    bundle = given
-    if bundle is None and view.wanted is not None:
-        bundle = await HomeHalf(session, view.line).load(view.wanted)
-    if bundle is None:
-        raise RefusedError(
-            "no bundle is published, and no directory was given", hint="say --source DIR", reason="no_version"
-        )
-    decided = plan(bundle, view.observation.observed, order_of(app.site, bundle), goal)
-    if isinstance(decided, Refused):
-        raise refused(decided, view.survey.target)
-    undone = [run for run in decided.runs if run.direction is Direction.DOWN] if isinstance(decided, Pending) else []
+    seen = await preview(session, app.site, given, goal)
+    undone = [run for run in seen.runs if run.direction is Direction.DOWN]
     if not undone:
         return
     for run in undone:
         print_line(f"undo {run.migration.version} {run.migration.name}")
     if not sys.stdin.isatty():
         raise UsageError("undoing migrations has to be confirmed", hint="say --yes")
-    sys.stdout.write(f"undo these {len(undone)} in {view.survey.target.name}? [y/N] ")
+    sys.stdout.write(f"undo these {len(undone)} in {seen.view.survey.target.name}? [y/N] ")
     sys.stdout.flush()
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise UsageError("not confirmed; nothing was changed", hint="answer y, or say --yes")

@@ -1,0 +1,46 @@
+"""What a goal would come to, found by a look and changing nothing."""
+
+from dataclasses import dataclass
+
+from worker.core.bundle import Bundle
+from worker.core.plan import Effect, Goal, Pending, Refused, Run, plan
+from worker.errors import RefusedError
+from worker.jobs.look import View, look, order_of
+from worker.jobs.offer import refused
+from worker.jobs.site import Site
+from worker.postgres.home_half import HomeHalf
+from worker.postgres.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The target as it was seen, the bundle in question, and what would be done; no effects where nothing would."""
+
+    view: View
+    bundle: Bundle
+    effects: tuple[Effect, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The effects that run a migration."""
+        return tuple(effect for effect in self.effects if isinstance(effect, Run))
+
+
+async def preview(session: Session, site: Site, given: Bundle | None, goal: Goal) -> Preview:
+    """Plan for the given bundle, else for the wanted one.
+
+    Raises:
+        RefusedError: There is neither, or nothing may be done, and why.
+    """
+    view = await look(session, site, given)
+    bundle = given
+    if bundle is None and view.wanted is not None:
+        bundle = await HomeHalf(session, view.line).load(view.wanted)
+    if bundle is None:
+        raise RefusedError(
+            "no bundle is published, and no directory was given", hint="say --source DIR", reason="no_version"
+        )
+    decided = plan(bundle, view.observation.observed, order_of(site, bundle), goal)
+    if isinstance(decided, Refused):
+        raise refused(decided, view.survey.target)
+    return Preview(view, bundle, decided.effects if isinstance(decided, Pending) else ())
