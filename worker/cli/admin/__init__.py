@@ -1,0 +1,34 @@
+"""`tidegate admin …`: what concerns the installation rather than a migration; a module for each verb of it."""
+
+import argparse
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from worker.cli.app import App
+from worker.cli.arguments import SettingsParser
+from worker.errors import ExitCode
+
+if TYPE_CHECKING:
+    from worker.cli.arguments import Flags
+
+_VERBS = {
+    "config": "print the settings in force, where each comes from, and no secret",
+    "upgrade": "create the control schema, or bring it up to this program; applies no bundle",
+}
+
+
+def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
+    """The verbs of `admin`, each with its own arguments."""
+    verbs = parser.add_subparsers(dest="what", metavar="WHAT", required=True, parser_class=SettingsParser)
+    for name, words in _VERBS.items():
+        _module(name).add_arguments(verbs.add_parser(name, help=words, description=words))
+
+
+def run(_verb: str, flags: "Flags") -> ExitCode:
+    """Run one of the verbs of `admin`."""
+    code: ExitCode = _module(flags.own.what).run(App(flags), flags)
+    return code
+
+
+def _module(name: str) -> Any:
+    return import_module(f"{__name__}.{name}")
