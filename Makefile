@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest $(if $(POSTGRES),--postgres $(POSTGRES))
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test short verify lock clean
+.PHONY: help venv tools demo check test short verify lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ $(READY): requirements-dev.lock pyproject.toml
 	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
 	$(PIP) install --quiet --no-deps --no-index --no-build-isolation --editable .
 	@touch $@
+
+tools: $(READY) ## install the programs that some tests drive, golang-migrate's among them
+	$(PIP) install --quiet --require-hashes -r requirements-tools.lock
+	.ci/tools migrate
 
 demo: $(READY) ## see it work on a private PostgreSQL, in half a minute
 	@TIDEGATE=$(BIN)/tidegate sh deploy/demo.sh
@@ -54,6 +58,7 @@ lock: $(READY) ## write the lock files anew; UPGRADE=--upgrade takes newer versi
 		| UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) - -o requirements-build.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml requirements-build.lock --extra embedded --group dev -o requirements-dev.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml -c requirements-dev.lock -o requirements.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --group tools -c requirements-dev.lock -o requirements-tools.lock
 
 clean: ## remove what was built or cached, the environment included
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ["requirements.lock", "requirements-build.lock", "requirements-dev.lock"]
+SHIPPED = ["requirements.lock", "requirements-build.lock"]
+LOCKS = [*SHIPPED, "requirements-dev.lock", "requirements-tools.lock"]
 PIN = re.compile(r"^([a-z0-9.-]+)==(\S+)(.*(?:\n    .*)*)", re.MULTILINE)
 
 
@@ -35,8 +36,13 @@ def test_no_address_is_in_it(lock: str) -> None:
 
 def test_the_tests_run_with_the_versions_that_are_shipped() -> None:
     tested = pins("requirements-dev.lock")
-    for lock in LOCKS:
+    for lock in SHIPPED:
         assert pins(lock).items() <= tested.items()
+
+
+def test_the_tools_share_the_environment_with_the_tests() -> None:
+    tested, tools = pins("requirements-dev.lock"), pins("requirements-tools.lock")
+    assert {name: tested[name] for name in tools.keys() & tested.keys()}.items() <= tools.items()
 
 
 def test_each_requirement_of_the_project_is_locked() -> None:
@@ -46,3 +52,4 @@ def test_each_requirement_of_the_project_is_locked() -> None:
     assert required(document["build-system"]["requires"]) <= pins("requirements-build.lock").keys()
     developing = [*document["dependency-groups"]["dev"], *project["optional-dependencies"]["embedded"]]
     assert required(developing) <= pins("requirements-dev.lock").keys()
+    assert required(document["dependency-groups"]["tools"]) <= pins("requirements-tools.lock").keys()
