@@ -17,11 +17,11 @@ from worker.core.events import ControlUpgraded, Emitter
 from worker.core.migration import Migration, Side
 from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after, plan
 from worker.core.privileges import missing_grant
-from worker.core.target import Target, quote_identifier
+from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import MigrationFailedError, RefusedError
 from worker.postgres.faults import told
 from worker.postgres.lock import Held, Keys, hold, raise_fence
-from worker.postgres.queries import queries, quote_literal, with_schema
+from worker.postgres.queries import queries, with_schema
 from worker.postgres.session import Session
 from worker.postgres.sight import ControlVersions
 from worker.postgres.target_half import TargetHalf, survey

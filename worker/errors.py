@@ -87,7 +87,7 @@ class JobFailedError(TidegateError):
 class RefusedError(TidegateError):
     """Nothing was done, because doing it could lose something.
 
-    `reason` is one of: dirty, checksum, order, diverged, unrelated, label, privilege, pooler, standby,
+    `reason` is one of: dirty, checksum, order, diverged, unrelated, label, privilege, owner, pooler, standby,
     version_table, script, lock_lost, paused, server_version, control_schema.
     """
 

@@ -207,7 +207,8 @@ def test_a_password_that_a_server_repeats_is_masked(database: Database, tmp_path
     assert "tell-tale-word" in said.err
     database.psql("CREATE ROLE teller LOGIN SUPERUSER PASSWORD 'tell-tale-word'")
     try:
-        said = call("up", "--source", folder, DB_URL=database.dsn_as("teller", "tell-tale-word"))
+        acting = database.dsn_as("teller", "tell-tale-word", options="-c role=postgres")
+        said = call("up", "--source", folder, DB_URL=acting)
         assert said.code == 1
         assert "tell-tale-word" not in said.all
     finally:

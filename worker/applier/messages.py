@@ -10,9 +10,8 @@ from enum import Enum
 from worker.core.migration import Direction, Migration, Side
 from worker.core.script import Mode, Segment
 from worker.core.statements import Kind, classify
-from worker.core.target import quote_identifier
+from worker.core.target import quote_identifier, quote_literal
 from worker.postgres.lock import Held
-from worker.postgres.queries import quote_literal
 from worker.postgres.target_half import version_row_sql
 
 # Everything that a body can leave behind in the session and that a transaction can undo: it goes before the records,

@@ -55,6 +55,7 @@ VERBS = {
         Verb("retry", "steer", "everyday", "try a failed or refused job again"),
         Verb("pause", "steer", "everyday", "have workers leave the target alone"),
         Verb("resume", "steer", "everyday", "end a pause, or the pin of down, goto, force or up N"),
+        Verb("doctor", "doctor", "everyday", "check a live database for all that makes a run fail; prints the SQL"),
         Verb("down", "up", "golang-migrate's", "undo the last N migrations, or --all"),
         Verb("goto", "up", "golang-migrate's", "migrate up or down to a version"),
         Verb("force", "steer", "golang-migrate's", "say which version the schema is at, without running anything"),

@@ -11,6 +11,12 @@ def quote_identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def quote_literal(text: str) -> str:
+    """Quote a string for SQL, whatever standard_conforming_strings says."""
+    quoted = text.replace("'", "''")
+    return " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in text else f"'{quoted}'"
+
+
 def _shown(name: str) -> str:
     return name if _PLAIN.fullmatch(name) else quote_identifier(name)
 

@@ -10,6 +10,7 @@ from worker.core.wanted import Intent
 from worker.jobs.decide import Decision, decide, decide_early
 from worker.jobs.look import View, is_wanted, look
 from worker.jobs.offer import publish
+from worker.jobs.preflight import check_standing
 from worker.jobs.site import Report, Request, Site
 from worker.postgres.home_half import HomeHalf
 from worker.postgres.lock import Held, Keys, hold, raise_fence
@@ -49,6 +50,7 @@ class _Bringing:
         decision = await self._decide(view)
         if decision.action is Action.NOTHING:
             return self._report(view, decision)
+        check_standing(view.survey.standing)
         if not view.has_control:
             await control_schema.ensure(self._session, self._site.limits, self._site.readers)
         keys = Keys.of_target(view.survey.target, view.survey.database)
@@ -61,6 +63,8 @@ class _Bringing:
         view = await self._look()
         if offer is None:
             return view
+        if not is_wanted(view, offer):
+            check_standing(view.survey.standing)
         await publish(self._session, self._site, view, offer, Intent.AUTOMATIC)
         return view if is_wanted(view, offer) else await self._look()
 

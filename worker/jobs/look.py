@@ -6,6 +6,7 @@ from worker import control_schema
 from worker.core.bundle import Bundle, OrderPolicy
 from worker.core.wanted import AlreadyWanted, Intent, Offer, decide_publish
 from worker.errors import RefusedError
+from worker.jobs.preflight import check_sight
 from worker.jobs.site import Rivals, Site
 from worker.postgres.home_half import Job, Row, TargetRow
 from worker.postgres.session import Session
@@ -60,6 +61,7 @@ async def look(session: Session, site: Site, offer: Bundle | None = None) -> Vie
             privilege is missing.
     """
     seen = await survey(session, site.schema, site.table)
+    check_sight(seen.standing)
     said = site.line or (None if offer is None else offer.manifest.line)
     line = said or seen.target.table
     sight = await see(session, seen.target, line, has_table=seen.has_table) if seen.has_control else None

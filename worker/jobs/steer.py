@@ -12,6 +12,7 @@ from worker.core.readiness import Readiness
 from worker.errors import RefusedError, UsageError
 from worker.jobs.execution import Statement
 from worker.jobs.look import View, look
+from worker.jobs.preflight import check_standing
 from worker.jobs.site import Report, Result, Site
 from worker.postgres.home_half import HomeHalf, Job, Row
 from worker.postgres.lock import Held, Keys, hold, raise_fence
@@ -98,6 +99,7 @@ async def force(session: Session, site: Site, version: int, bundle: Bundle | Non
     if version < EMPTY:
         raise UsageError(f"force got {version}; it takes a version, or -1 for none", hint="tidegate history lists them")
     view = await look(session, site, bundle)
+    check_standing(view.survey.standing)
     if not view.has_control:
         await control_schema.ensure(session, site.limits, site.readers)
     async with _holding(session, site, view) as held:

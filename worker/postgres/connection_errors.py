@@ -70,6 +70,11 @@ def _server_said(exc: asyncpg.PostgresError, where: ConnectionParams) -> Tidegat
         return _privilege(exc, where)
     if state == "08P01" and "startup parameter" in str(exc):
         return RefusedError(f"{where.place()}: {_one_line(exc)}", hint=POOLER_HINT, reason="pooler")
+    if state == "22023" and (role := role_option(where.options)) is not None and f'"{role}"' in str(exc):
+        return SettingError(
+            f"{where.place()}: {_one_line(exc)}, but the options say -c role={role}",
+            hint="correct the name, or create the role: tidegate admin grants prints the set-up of all roles",
+        )
     if state.startswith("22") or state == "42704":
         hint = "correct the options or server settings of the connection"
         return SettingError(f"{where.place()}: the server refuses a start-up parameter: {_one_line(exc)}", hint=hint)
@@ -82,7 +87,7 @@ def _privilege(exc: asyncpg.PostgresError, where: ConnectionParams) -> RefusedEr
     role = role_option(where.options)
     login = quote_identifier(where.user or "")
     if role is not None and not exc.detail:
-        grant = f"GRANT {quote_identifier(role)} TO {login};"
+        grant = f"GRANT {quote_identifier(role)} TO {login}; or from PostgreSQL 16 on the same WITH SET TRUE;"
     else:
         grant = f"GRANT CONNECT ON DATABASE {quote_identifier(where.database or where.user or '')} TO {login};"
     return RefusedError(f"{where.place()}: {_one_line(exc)}", hint=f"as a superuser: {grant}", reason="privilege")

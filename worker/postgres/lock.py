@@ -31,10 +31,10 @@ import anyio
 from worker.core.backoff import Backoff
 from worker.core.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
 from worker.core.lock_keys import control_key, golang_keys, target_key
-from worker.core.target import Target, quote_identifier
+from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import TimedOutError
 from worker.postgres.faults import told
-from worker.postgres.queries import queries, quote_literal
+from worker.postgres.queries import queries
 from worker.postgres.session import Session
 
 _POLL = Backoff(first=0.025, ceiling=0.5)

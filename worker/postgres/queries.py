@@ -8,7 +8,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from worker.core.target import quote_identifier
+from worker.core.target import quote_identifier, quote_literal
 
 _NAME = re.compile(r"^-- name: (\w+)\n(?:--.*\n)*", re.MULTILINE)
 
@@ -16,12 +16,6 @@ _NAME = re.compile(r"^-- name: (\w+)\n(?:--.*\n)*", re.MULTILINE)
 def with_schema(sql: str, schema: str) -> str:
     """Put the control schema's name in for :"schema" and :'schema'."""
     return sql.replace(':"schema"', quote_identifier(schema)).replace(":'schema'", quote_literal(schema))
-
-
-def quote_literal(text: str) -> str:
-    """Quote a string for SQL, whatever standard_conforming_strings says."""
-    quoted = text.replace("'", "''")
-    return " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in text else f"'{quoted}'"
 
 
 @cache

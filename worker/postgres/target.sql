@@ -1,15 +1,55 @@
 -- name: survey
--- What this session is connected to, and what is there: one row, whatever is missing. $1 and $2 are the version
--- table's schema (null: the session's current one) and name, as text.
+-- What this session is connected to, what is there, and how its role stands to it: one row, whatever is missing. $1 and
+-- $2 are the version table's schema (null: the session's current one) and name, as text. The catalogue is asked, since
+-- to_regclass() raises where the role lacks USAGE on the schema.
 SELECT
     current_database()::text AS database,
     session_user::text AS login,
     current_user::text AS role,
-    coalesce($1, current_schema()::text) AS schema,
-    (SELECT c.system_identifier FROM pg_control_system() AS c) AS system_identifier,
-    (SELECT d.oid::bigint FROM pg_database AS d WHERE d.datname = current_database()) AS database_oid,
-    to_regclass(format('%I.%I', coalesce($1, current_schema()::text), $2::text)) IS NOT NULL AS has_table,
-    to_regclass(format('%I.%I', :'schema', 'target_version')) IS NOT NULL AS has_control;
+    one.number AS server_version,
+    one.schema,
+    (SELECT k.system_identifier FROM pg_control_system() AS k) AS system_identifier,
+    d.oid::bigint AS database_oid,
+    t.oid IS NOT NULL AS has_table,
+    h.oid IS NOT NULL AS has_control,
+    n.oid IS NOT NULL AS has_schema,
+    c.oid IS NOT NULL AS has_control_schema,
+    pg_get_userbyid(t.relowner)::text AS table_owner,
+    pg_get_userbyid(h.relowner)::text AS control_owner,
+    coalesce((SELECT a.rolsuper FROM pg_roles AS a WHERE a.oid = t.relowner), false) AS is_superuser_table_owner,
+    coalesce((SELECT a.rolsuper FROM pg_roles AS a WHERE a.oid = h.relowner), false) AS is_superuser_control_owner,
+    coalesce(pg_has_role(session_user, t.relowner, one.acting), false) AS may_act_as_table_owner,
+    coalesce(pg_has_role(session_user, h.relowner, one.acting), false) AS may_act_as_control_owner,
+    has_database_privilege(d.oid, 'CREATE') AS may_create_schemas,
+    coalesce(has_schema_privilege(c.oid, 'USAGE') AND has_schema_privilege(c.oid, 'CREATE'), false)
+        AS may_create_in_control,
+    coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE'), false)
+        AS may_create_in_schema,
+    coalesce(has_schema_privilege(c.oid, 'USAGE'), false) AND NOT EXISTS (
+        SELECT FROM pg_class AS r
+        WHERE r.relnamespace = c.oid AND r.relkind = 'r' AND NOT has_table_privilege(r.oid, 'SELECT')
+    ) AS may_read_control,
+    NOT EXISTS (
+        SELECT FROM pg_class AS r
+        WHERE r.relnamespace = c.oid AND r.relkind = 'r' AND NOT has_table_privilege(r.oid, 'INSERT')
+    ) AND NOT EXISTS (
+        SELECT FROM pg_proc AS p WHERE p.pronamespace = c.oid AND NOT has_function_privilege(p.oid, 'EXECUTE')
+    ) AS may_write_control,
+    coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(t.oid, 'SELECT'), false) AS may_read_table,
+    coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(t.oid, 'SELECT')
+        AND has_table_privilege(t.oid, 'INSERT') AND has_table_privilege(t.oid, 'DELETE'), false) AS may_write_table
+FROM (
+    SELECT
+        coalesce($1, current_schema()::text) AS schema,
+        current_setting('server_version_num')::int AS number,
+        -- From PostgreSQL 16 on a member may act as a role only where the membership has the SET option.
+        CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END AS acting
+) AS one
+JOIN pg_database AS d ON d.datname = current_database()
+LEFT JOIN pg_namespace AS n ON n.nspname = one.schema
+LEFT JOIN pg_class AS t ON t.relnamespace = n.oid AND t.relname = $2
+LEFT JOIN pg_namespace AS c ON c.nspname = :'schema'
+LEFT JOIN pg_class AS h ON h.relnamespace = c.oid AND h.relname = 'target_version';
 
 -- name: control_versions
 -- The highest control migration applied, of each half.

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from worker.core.migration import Direction
 from worker.core.plan import Entry, Observed, Progress, VersionRow
 from worker.core.readiness import Identity, Readiness, VersionTable
-from worker.core.target import Target, quote_identifier
+from worker.core.standing import Owner, Role, Standing
+from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import RefusedError
 from worker.postgres.faults import told
 from worker.postgres.lock import Held
-from worker.postgres.queries import queries, quote_literal
+from worker.postgres.queries import queries
 from worker.postgres.session import Session
 
 if TYPE_CHECKING:
@@ -39,12 +40,11 @@ class Survey:
     """What a session is connected to; read without a lock and without any of Tidegate's tables."""
 
     database: str
-    login: str
-    role: str
     target: Target
     identity: Identity
     has_table: bool
     has_control: bool
+    standing: Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +72,41 @@ async def survey(session: Session, schema: str | None, table: str) -> Survey:
             hint="create the schema, or set search_path for the role: ALTER ROLE … SET search_path = public",
             reason="privilege",
         )
+    target = Target(row["schema"], table)
     return Survey(
         row["database"],
-        row["login"],
-        row["role"],
-        Target(row["schema"], table),
+        target,
         Identity(row["system_identifier"], row["database_oid"]),
         row["has_table"],
         row["has_control"],
+        _standing(row, session.control, target),
     )
+
+
+def _standing(row: "Record", control: str, target: Target) -> Standing:
+    return Standing(
+        role=Role(row["login"], row["role"], row["server_version"]),
+        database=row["database"],
+        control=control,
+        target=target,
+        has_control=row["has_control"],
+        has_control_schema=row["has_control_schema"],
+        has_schema=row["has_schema"],
+        control_owner=_owner(row, "control_owner"),
+        table_owner=_owner(row, "table_owner"),
+        may_create_schemas=row["may_create_schemas"],
+        may_create_in_control=row["may_create_in_control"],
+        may_create_in_schema=row["may_create_in_schema"],
+        may_read_control=row["may_read_control"],
+        may_write_control=row["may_write_control"],
+        may_read_table=row["may_read_table"],
+        may_write_table=row["may_write_table"],
+    )
+
+
+def _owner(row: "Record", which: str) -> Owner | None:
+    name = row[which]
+    return None if name is None else Owner(name, row[f"may_act_as_{which}"], row[f"is_superuser_{which}"])
 
 
 class TargetHalf:

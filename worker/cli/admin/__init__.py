@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _VERBS = {
     "config": "print the settings in force, where each comes from, and no secret",
+    "grants": "print the set-up of the roles as SQL: owner, migrator, API, publisher and reader",
     "upgrade": "create the control schema, or bring it up to this program; applies no bundle",
 }
 

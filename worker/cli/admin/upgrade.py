@@ -9,6 +9,7 @@ from worker import control_schema
 from worker.cli.output import print_line
 from worker.errors import ExitCode
 from worker.jobs.look import look
+from worker.jobs.preflight import check_standing
 
 if TYPE_CHECKING:
     from worker.cli.app import App
@@ -28,8 +29,10 @@ def run(app: "App", _flags: "Flags") -> ExitCode:
 
 async def _upgrade(app: "App") -> str:
     async def work(session: "Session") -> str:
-        if (await look(session, app.site)).has_control:
+        view = await look(session, app.site)
+        if view.has_control:
             return f"the control schema {session.control} is as new as this program; nothing to do"
+        check_standing(view.survey.standing)
         await control_schema.ensure(session, app.site.limits, app.site.readers)
         return f"the control schema {session.control} is as new as this program now"
 

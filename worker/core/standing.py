@@ -1,0 +1,177 @@
+"""How the role that a run acts as stands to a target, and what of that would make the run fail or do harm.
+
+Everything that Tidegate and the migrations make belongs to the role that they act as. A run as somebody else would
+make things that the next run may not touch, so it is refused before it changes anything.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from worker.core.findings import Finding, error
+from worker.core.target import Target, quote_identifier
+
+_SET_OPTION_VERSION = 160_000
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Who a session is: it logged in as `login` and acts as `name`; `server_version` is the server's number."""
+
+    login: str
+    name: str
+    server_version: int
+
+    @property
+    def is_switched(self) -> bool:
+        """Whether `-c role=…` made it act as somebody else than it logged in as."""
+        return self.login != self.name
+
+    def __str__(self) -> str:
+        return f"{self.name} (login {self.login})" if self.is_switched else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose something is, whether this login may act as that role, and whether that is a superuser."""
+
+    name: str
+    may_act_as: bool
+    is_superuser: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the catalogue says of the acting role's rights; an owner is None where the thing is not there."""
+
+    role: Role
+    database: str
+    control: str
+    target: Target
+    has_control: bool
+    has_control_schema: bool
+    has_schema: bool
+    control_owner: Owner | None
+    table_owner: Owner | None
+    may_create_schemas: bool
+    may_create_in_control: bool
+    may_create_in_schema: bool
+    may_read_control: bool
+    may_write_control: bool
+    may_read_table: bool
+    may_write_table: bool
+
+
+def obstacles_to_looking(at: Standing) -> tuple[Finding, ...]:
+    """What keeps the role even from seeing what is applied."""
+    found = []
+    if at.control_owner is not None and not at.may_read_control:
+        found.append(_unseen(at, at.control_owner, f"the control schema {at.control}", _read_control(at)))
+    if at.table_owner is not None and not at.may_read_table:
+        found.append(_unseen(at, at.table_owner, _table(at), _read_table(at)))
+    return tuple(found)
+
+
+def obstacles(at: Standing) -> tuple[Finding, ...]:
+    """What would make a run fail or leave things to the wrong owner, the most telling first."""
+    return tuple(filter(None, (_ownership(at), *_control(at), *_version_table(at))))
+
+
+def _ownership(at: Standing) -> Finding | None:
+    """Everything has one owner: the control schema's, or before there is one, the version table's.
+
+    A role that may not act as the owner, and yet has every right that it needs, was set up so on purpose.
+    """
+    if at.control_owner is not None:
+        return _foreign(at, at.control_owner, f"the control schema {at.control}", has_rights=at.may_write_control)
+    if at.table_owner is not None:
+        return _foreign(at, at.table_owner, _table(at), has_rights=at.may_write_table)
+    return None
+
+
+def _foreign(at: Standing, owner: Owner, what: str, *, has_rights: bool) -> Finding | None:
+    if owner.name == at.role.name or (has_rights and not owner.may_act_as):
+        return None
+    message = f"{what} belongs to role {owner.name}, but this run acts as {at.role}, so two roles would own the schema"
+    return error("owner", message, advice="; or ".join((*_acting(at, owner), _taking_over(at))))
+
+
+def _unseen(at: Standing, owner: Owner, what: str, grant: str) -> Finding:
+    """Who was told to act as a role is meant to own everything; another one may only want to look on."""
+    message = f"role {at.role} may not read {what}, which belongs to role {owner.name}"
+    ways = (*_acting(at, owner), *((_taking_over(at),) if at.role.is_switched else ()))
+    return error("privilege", message, grant, "; or ".join(ways))
+
+
+def _acting(at: Standing, owner: Owner) -> tuple[str, ...]:
+    """How to act as the owner; nobody is told to let a login act as a superuser."""
+    option = f"act as the owner with DB_MIGRATIONS_OPTIONS='-c role={owner.name}'"
+    if owner.may_act_as:
+        return (option,)
+    return () if owner.is_superuser else (f"{option}, once it may: {membership(owner.name, at.role)}",)
+
+
+def _taking_over(at: Standing) -> str:
+    return f"give all of it to {at.role.name} with the SQL that tidegate doctor prints"
+
+
+def _control(at: Standing) -> Iterator[Finding]:
+    if at.has_control:
+        return
+    if not at.has_control_schema and not at.may_create_schemas:
+        yield error(
+            "create_on_database",
+            f"role {at.role.name} may not create the control schema {at.control} in database {at.database}",
+            f"GRANT CREATE ON DATABASE {quote_identifier(at.database)} TO {_quoted(at)};",
+        )
+    if at.has_control_schema and not at.may_create_in_control:
+        yield error(
+            "create_on_control_schema",
+            f"role {at.role.name} may not create tables in the control schema {at.control}",
+            f"GRANT USAGE, CREATE ON SCHEMA {quote_identifier(at.control)} TO {_quoted(at)};",
+        )
+
+
+def _version_table(at: Standing) -> Iterator[Finding]:
+    schema = quote_identifier(at.target.schema)
+    if not at.has_schema:
+        yield error(
+            "schema",
+            f"schema {at.target.schema} of the version table does not exist in database {at.database}",
+            f"CREATE SCHEMA {schema} AUTHORIZATION {_quoted(at)};",
+        )
+    elif at.table_owner is None and not at.may_create_in_schema:
+        yield error(
+            "create_on_schema",
+            f"role {at.role.name} may not create the version table in schema {at.target.schema}",
+            f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {_quoted(at)};",
+        )
+    elif at.table_owner is not None and not at.may_write_table:
+        yield error(
+            "version_table",
+            f"role {at.role.name} may not write {_table(at)}, which belongs to {at.table_owner.name}",
+            f"ALTER TABLE {at.target.relation} OWNER TO {_quoted(at)};",
+        )
+
+
+def membership(owner: str, role: Role) -> str:
+    """SQL that lets a login act as an owner; from PostgreSQL 16 on that is an option of a membership."""
+    option = " WITH SET TRUE" if role.server_version >= _SET_OPTION_VERSION else ""
+    return f"GRANT {quote_identifier(owner)} TO {quote_identifier(role.login)}{option};"
+
+
+def _read_control(at: Standing) -> str:
+    schema, role = quote_identifier(at.control), _quoted(at)
+    return f"GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role};"
+
+
+def _read_table(at: Standing) -> str:
+    schema = quote_identifier(at.target.schema)
+    return f"GRANT USAGE ON SCHEMA {schema} TO {_quoted(at)}; GRANT SELECT ON {at.target.relation} TO {_quoted(at)};"
+
+
+def _table(at: Standing) -> str:
+    return f"the version table {at.target.name}"
+
+
+def _quoted(at: Standing) -> str:
+    return quote_identifier(at.role.name)

@@ -1,0 +1,62 @@
+"""The doctor: checks of a live database, which it does not change."""
+
+from typing import TYPE_CHECKING
+
+from worker.core.bundle import Bundle
+from worker.core.checkup import examine
+from worker.core.findings import Finding, error, fine, warning
+from worker.core.plan import Latest
+from worker.errors import RefusedError, TidegateError
+from worker.gate import lacking
+from worker.jobs.preview import preview
+from worker.jobs.site import Site
+from worker.postgres.checkup import read_facts
+from worker.postgres.session import Session
+from worker.postgres.surroundings import read_surroundings
+from worker.postgres.target_half import survey
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+    from asyncpg.connection import Connection
+
+
+async def examine_target(session: Session, site: Site, bundle: Bundle | None) -> tuple[Finding, ...]:
+    """Check what a run would meet: the role, the schema, settings, locks, and whether the bundle can be applied.
+
+    Raises:
+        RefusedError: The session has no schema for the version table.
+        ConnectionLostError: The connection broke.
+    """
+    seen = await survey(session, site.schema, site.table)
+    facts = await read_facts(session, seen, site.readers)
+    return (*examine(facts), *await _planned(session, site, bundle))
+
+
+async def _planned(session: Session, site: Site, bundle: Bundle | None) -> tuple[Finding, ...]:
+    """What the planner says; a privilege that it lacks is a finding already, and without a bundle it says nothing."""
+    try:
+        seen = await preview(session, site, bundle, Latest())
+    except RefusedError as refusal:
+        known = refusal.reason in {"privilege", "owner", "no_version"}
+        return () if known else (error(refusal.reason, refusal.message, advice=refusal.hint),)
+    count = len(seen.runs)
+    return (fine("plan", f"bundle {seen.bundle.label}: {count} migrations are pending"),)
+
+
+async def examine_gate(conn: "Connection[Record]", control: str) -> tuple[Finding, ...]:
+    """Check what an application's gate needs: USAGE on the control schema and SELECT on readiness."""
+    around = await read_surroundings(conn, control)
+    unmet = lacking(around, control)
+    if unmet is None:
+        found = fine("gate", f"role {around.role} may read readiness")
+    else:
+        found = error(f"gate_{unmet.why}", unmet.message, advice=unmet.hint)
+    if around.hears:
+        return (found,)
+    why = "a pooler stands before the server" if around.pooled else "the server is a standby"
+    return (found, warning("gate_listen", f"{why}: the gate hears no notification, and polls every 2 s"))
+
+
+def of_refusal(refusal: TidegateError) -> Finding:
+    """What kept the doctor from looking at all, as a finding."""
+    return error(refusal.reason, refusal.message, advice=refusal.hint)

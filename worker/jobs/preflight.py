@@ -1,0 +1,32 @@
+"""Refuses what would fail for want of a right, or leave things to the wrong owner, before anything is changed."""
+
+from collections.abc import Iterable
+
+from worker.core.findings import Finding
+from worker.core.standing import Standing, obstacles, obstacles_to_looking
+from worker.errors import RefusedError
+
+
+def check_sight(standing: Standing) -> None:
+    """Refuse to look where the role may not.
+
+    Raises:
+        RefusedError: Names the role, the object, and the SQL to run.
+    """
+    _raise_first(obstacles_to_looking(standing))
+
+
+def check_standing(standing: Standing) -> None:
+    """Refuse to begin a run that could not end well.
+
+    Raises:
+        RefusedError: Names the role, the object, and the SQL to run.
+    """
+    _raise_first(obstacles(standing))
+
+
+def _raise_first(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        raise RefusedError(
+            finding.message, hint=finding.hint, reason="owner" if finding.check == "owner" else "privilege"
+        )
