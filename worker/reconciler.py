@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from asyncpg.connection import Connection
 
 _RETRY = Backoff(first=0.25, ceiling=15.0)
+# A person mends these in the database, and the worker then goes on by itself with what it was started to offer.
+_MENDED_IN_PLACE = frozenset({"privilege", "owner", "dirty", "version_table", "diverged"})
 _PROBE_SECONDS = 30.0
 
 
@@ -150,7 +152,8 @@ class Reconciler:
 
     async def _stopped(self, error: TidegateError, emit: Emitter) -> None:
         """A person is needed; the job says so already if it came as far as having one."""
-        self._offer = None
+        if error.reason not in _MENDED_IN_PLACE:
+            self._offer = None
         if error.message != self._told and not self._board.tells(error):
             emit(JobFailed(Outcome.REFUSED, error.reason, error.message, error.hint, 0, 0.0))
         self._told = error.message

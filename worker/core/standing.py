@@ -41,7 +41,11 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the catalogue says of the acting role's rights; an owner is None where the thing is not there."""
+    """What the catalogue says of the acting role's rights; an owner is None where the thing is not there.
+
+    `namesake_schema` has a table of the version table's name, further down the search_path than the chosen schema,
+    which has none.
+    """
 
     role: Role
     database: str
@@ -52,6 +56,7 @@ class Standing:
     has_schema: bool
     control_owner: Owner | None
     table_owner: Owner | None
+    namesake_schema: str | None
     may_create_schemas: bool
     may_create_in_control: bool
     may_create_in_schema: bool
@@ -73,7 +78,7 @@ def obstacles_to_looking(at: Standing) -> tuple[Finding, ...]:
 
 def obstacles(at: Standing) -> tuple[Finding, ...]:
     """What would make a run fail or leave things to the wrong owner, the most telling first."""
-    return tuple(filter(None, (_ownership(at), *_control(at), *_version_table(at))))
+    return tuple(filter(None, (_ownership(at), _capture(at), *_control(at), *_version_table(at))))
 
 
 def _ownership(at: Standing) -> Finding | None:
@@ -82,24 +87,25 @@ def _ownership(at: Standing) -> Finding | None:
     A role that may not act as the owner, and yet has every right that it needs, was set up so on purpose.
     """
     if at.control_owner is not None:
-        return _foreign(at, at.control_owner, f"the control schema {at.control}", has_rights=at.may_write_control)
+        what = f"the control schema {at.control}"
+        return _foreign(at, at.control_owner, what, _taking_over(at), has_rights=at.may_write_control)
     if at.table_owner is not None:
-        return _foreign(at, at.table_owner, _table(at), has_rights=at.may_write_table)
+        return _foreign(at, at.table_owner, _table(at), _give_table(at), has_rights=at.may_write_table)
     return None
 
 
-def _foreign(at: Standing, owner: Owner, what: str, *, has_rights: bool) -> Finding | None:
+def _foreign(at: Standing, owner: Owner, what: str, give: str, *, has_rights: bool) -> Finding | None:
     if owner.name == at.role.name or (has_rights and not owner.may_act_as):
         return None
     message = f"{what} belongs to role {owner.name}, but this run acts as {at.role}, so two roles would own the schema"
-    return error("owner", message, advice="; or ".join((*_acting(at, owner), _taking_over(at))))
+    return error("owner", message, advice=_or((*_acting(at, owner), give)))
 
 
 def _unseen(at: Standing, owner: Owner, what: str, grant: str) -> Finding:
     """Who was told to act as a role is meant to own everything; another one may only want to look on."""
     message = f"role {at.role} may not read {what}, which belongs to role {owner.name}"
     ways = (*_acting(at, owner), *((_taking_over(at),) if at.role.is_switched else ()))
-    return error("privilege", message, grant, "; or ".join(ways))
+    return error("privilege", message, grant, _or(ways))
 
 
 def _acting(at: Standing, owner: Owner) -> tuple[str, ...]:
@@ -112,6 +118,21 @@ def _acting(at: Standing, owner: Owner) -> tuple[str, ...]:
 
 def _taking_over(at: Standing) -> str:
     return f"give all of it to {at.role.name} with the SQL that tidegate doctor prints"
+
+
+def _capture(at: Standing) -> Finding | None:
+    """A schema that leads the search_path, such as one of the role's name, takes all unqualified names to itself."""
+    if at.namesake_schema is None:
+        return None
+    there, here = Target(at.namesake_schema, at.target.table), at.target
+    return error(
+        "capture",
+        f"schema {here.schema} leads the search_path of role {at.role} and has no version table, but {there.name} is "
+        f"there: everything would be applied anew in schema {here.schema}",
+        f"ALTER ROLE {quote_identifier(at.role.login)} IN DATABASE {quote_identifier(at.database)} "
+        f"SET search_path = {quote_identifier(there.schema)};",
+        f"say which is meant: DB_MIGRATIONS_TABLE_QUOTED=true and DB_MIGRATIONS_TABLE='{there.relation}'",
+    )
 
 
 def _control(at: Standing) -> Iterator[Finding]:
@@ -149,7 +170,7 @@ def _version_table(at: Standing) -> Iterator[Finding]:
         yield error(
             "version_table",
             f"role {at.role.name} may not write {_table(at)}, which belongs to {at.table_owner.name}",
-            f"ALTER TABLE {at.target.relation} OWNER TO {_quoted(at)};",
+            _give_table(at),
         )
 
 
@@ -167,6 +188,14 @@ def _read_control(at: Standing) -> str:
 def _read_table(at: Standing) -> str:
     schema = quote_identifier(at.target.schema)
     return f"GRANT USAGE ON SCHEMA {schema} TO {_quoted(at)}; GRANT SELECT ON {at.target.relation} TO {_quoted(at)};"
+
+
+def _give_table(at: Standing) -> str:
+    return f"ALTER TABLE {at.target.relation} OWNER TO {_quoted(at)};"
+
+
+def _or(ways: tuple[str, ...]) -> str:
+    return "; or ".join(ways)
 
 
 def _table(at: Standing) -> str:

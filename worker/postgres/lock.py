@@ -168,7 +168,7 @@ async def _holder(session: Session, keys: Keys) -> LockWaiting | None:
         application,
         row["address"],
         row["pid"],
-        row["since"].isoformat(timespec="seconds"),
+        "unknown" if row["since"] is None else row["since"].isoformat(timespec="seconds"),
         ours=application.startswith(APPLICATION_PREFIX),
     )
 

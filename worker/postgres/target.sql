@@ -8,6 +8,12 @@ SELECT
     current_user::text AS role,
     one.number AS server_version,
     one.schema,
+    (
+        SELECT o.nspname::text
+        FROM regexp_split_to_table(current_setting('search_path'), '\s*,\s*') WITH ORDINALITY AS p (name, place)
+        JOIN pg_namespace AS o ON o.nspname = CASE p.name WHEN '"$user"' THEN current_user ELSE trim('"' FROM p.name) END
+        ORDER BY p.place LIMIT 1
+    ) AS first_of_path,
     (SELECT k.system_identifier FROM pg_control_system() AS k) AS system_identifier,
     d.oid::bigint AS database_oid,
     t.oid IS NOT NULL AS has_table,
@@ -20,6 +26,11 @@ SELECT
     coalesce((SELECT a.rolsuper FROM pg_roles AS a WHERE a.oid = h.relowner), false) AS is_superuser_control_owner,
     coalesce(pg_has_role(session_user, t.relowner, one.acting), false) AS may_act_as_table_owner,
     coalesce(pg_has_role(session_user, h.relowner, one.acting), false) AS may_act_as_control_owner,
+    (
+        SELECT min(o.nspname)::text FROM pg_class AS r JOIN pg_namespace AS o ON o.oid = r.relnamespace
+        WHERE r.relname = $2 AND o.nspname = ANY (current_schemas(false)) AND o.oid <> n.oid
+            AND $1 IS NULL AND t.oid IS NULL
+    ) AS namesake_schema,
     has_database_privilege(d.oid, 'CREATE') AS may_create_schemas,
     coalesce(has_schema_privilege(c.oid, 'USAGE') AND has_schema_privilege(c.oid, 'CREATE'), false)
         AS may_create_in_control,
@@ -109,10 +120,12 @@ SET epoch = f.epoch + 1, worker = excluded.worker, backend_pid = excluded.backen
 RETURNING epoch;
 
 -- name: lock_holder
--- Who holds one of these advisory keys in this database. $1: keys as bigint[].
+-- Who holds one of these advisory keys in this database. $1: keys as bigint[]. Of another role's session a role without
+-- pg_read_all_stats sees neither the address nor the start.
 SELECT
     a.usename::text AS role, coalesce(a.application_name, '') AS application,
-    coalesce(host(a.client_addr), 'local') AS address, l.pid, a.backend_start AS since
+    CASE WHEN a.backend_start IS NULL THEN 'unknown' ELSE coalesce(host(a.client_addr), 'local') END AS address,
+    l.pid, a.backend_start AS since
 FROM pg_locks AS l
 JOIN pg_stat_activity AS a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1

@@ -66,12 +66,10 @@ async def survey(session: Session, schema: str | None, table: str) -> Survey:
     """
     async with told(session, "looking at the database"):
         row = await session.conn.fetchrow(queries("target", session.control)["survey"], schema, table)
-    if row is None or row["schema"] is None:
-        raise RefusedError(
-            "no schema of this role's search_path exists, so the version table has no home",
-            hint="create the schema, or set search_path for the role: ALTER ROLE … SET search_path = public",
-            reason="privilege",
-        )
+    if row is None:
+        raise AssertionError("the survey query returns one row")
+    if row["schema"] is None:
+        raise _homeless(row)
     target = Target(row["schema"], table)
     return Survey(
         row["database"],
@@ -80,6 +78,22 @@ async def survey(session: Session, schema: str | None, table: str) -> Survey:
         row["has_table"],
         row["has_control"],
         _standing(row, session.control, target),
+    )
+
+
+def _homeless(row: "Record") -> RefusedError:
+    """No schema that unqualified names would go to: the role may use none of its search_path, or there is none."""
+    role, schema = row["role"], row["first_of_path"]
+    if schema is None:
+        what = "no schema of its search_path exists"
+        hint = f"CREATE SCHEMA …; or ALTER ROLE {quote_identifier(row['login'])} SET search_path = public;"
+    else:
+        what = f"it lacks USAGE on schema {schema}"
+        hint = f"GRANT USAGE, CREATE ON SCHEMA {quote_identifier(schema)} TO {quote_identifier(role)};"
+    return RefusedError(
+        f"role {role} has no schema for unqualified names in database {row['database']}: {what}",
+        hint=hint,
+        reason="privilege",
     )
 
 
@@ -94,6 +108,7 @@ def _standing(row: "Record", control: str, target: Target) -> Standing:
         has_schema=row["has_schema"],
         control_owner=_owner(row, "control_owner"),
         table_owner=_owner(row, "table_owner"),
+        namesake_schema=row["namesake_schema"],
         may_create_schemas=row["may_create_schemas"],
         may_create_in_control=row["may_create_in_control"],
         may_create_in_schema=row["may_create_in_schema"],
