@@ -1,13 +1,12 @@
 """A real API behind the gate: no port before the schema is there; then signals and exit codes are its own."""
 
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.fixtures.network import HOST, free_port, http_get
+from tests.fixtures.network import free_port, http_get, is_bound
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database
 from tests.fixtures.workers import applied, eventually, finish, migrations_in, tables
@@ -34,11 +33,6 @@ def env(database: Database) -> dict[str, str]:
 def api(port: int) -> tuple[str, ...]:
     """The command line of a small HTTP API."""
     return ("--", sys.executable, "-c", API, str(port))
-
-
-def is_bound(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex((HOST, port)) == 0
 
 
 def up(tidegate: StartTidegate, database: Database, source: Path, label: str) -> None:

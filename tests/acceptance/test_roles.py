@@ -1,14 +1,17 @@
 """Split mode as the roles of `admin grants`: an owner, a migrator, an API that may only do CRUD; never a superuser."""
 
+import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.fixtures.command_line import call, content
+from tests.fixtures.network import HOST, free_port, is_bound
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.roles import NAMES, PASSWORD, RoleSet, psql_at
 from tests.fixtures.servers import Database
-from tests.fixtures.workers import finish, migrations_in, start_worker, tables
+from tests.fixtures.workers import applied, eventually, finish, migrations_in, start_worker, tables
 from worker.bundles.shipped import shipped
 
 OWNERS = """
@@ -67,6 +70,47 @@ def test_split_mode_from_the_first_grant_to_the_second_release(
     for verb in ("status", "history", "plan"):
         call(verb, "--json", DB_URL=roles.dsn("reader")).is_fine()
     call("pause", DB_URL=roles.dsn("reader")).is_error(3, f"role {roles.base}_reader", "permission denied", "GRANT")
+
+
+async def test_auto_mode_acts_as_the_owner_with_the_apis_login_and_binds_no_port_before(
+    roles: RoleSet, tidegate: StartTidegate, tmp_path: Path
+) -> None:
+    port, source = (
+        free_port(),
+        migrations_in(tmp_path / "m", {1: "CREATE TABLE t1 (a int); SELECT pg_advisory_xact_lock(1)"}),
+    )
+    environment = {**roles.migrating, "DB_AUTO_MIGRATE": "true", "DB_OPTIONS": "-c role=never_created"}
+    holder = await roles.database.connect()
+    try:
+        await holder.execute("SELECT pg_advisory_lock(1)")
+        api = tidegate(
+            "exec",
+            "--source",
+            source,
+            "--",
+            sys.executable,
+            "-m",
+            "http.server",
+            "--bind",
+            HOST,
+            str(port),
+            env=environment,
+        )
+        await api.line(lambda line: "migration.started" in line)
+        await anyio.to_thread.run_sync(eventually, lambda: is_waited_for(roles.database), "the migration waits")
+        assert not is_bound(port)
+    finally:
+        await holder.close()
+    await anyio.to_thread.run_sync(eventually, lambda: is_bound(port), "the API listens")
+    assert roles.database.psql(OWNERS) == roles.owner
+    assert applied(roles.database) == ["1"]
+
+
+def is_waited_for(database: Database) -> bool:
+    """Whether a migration waits for the advisory lock 1."""
+    return (
+        database.psql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 1") == "1"
+    )
 
 
 def test_a_gate_needs_no_more_than_usage_and_select(

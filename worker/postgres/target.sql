@@ -38,13 +38,16 @@ SELECT
         AS may_create_in_schema,
     coalesce(has_schema_privilege(c.oid, 'USAGE'), false) AND NOT EXISTS (
         SELECT FROM pg_class AS r
-        WHERE r.relnamespace = c.oid AND r.relkind = 'r' AND NOT has_table_privilege(r.oid, 'SELECT')
+        WHERE r.relname IN ('fence', 'journal', 'ledger', 'readiness', 'target_version', 'home_version', 'bundle', 'target',
+            'job') AND r.relnamespace = c.oid AND NOT has_table_privilege(r.oid, 'SELECT')
     ) AS may_read_control,
     NOT EXISTS (
         SELECT FROM pg_class AS r
-        WHERE r.relnamespace = c.oid AND r.relkind = 'r' AND NOT has_table_privilege(r.oid, 'INSERT')
+        WHERE r.relname IN ('fence', 'journal', 'ledger', 'history', 'readiness', 'job', 'job_event')
+            AND r.relnamespace = c.oid AND NOT has_table_privilege(r.oid, 'INSERT')
     ) AND NOT EXISTS (
-        SELECT FROM pg_proc AS p WHERE p.pronamespace = c.oid AND NOT has_function_privilege(p.oid, 'EXECUTE')
+        SELECT FROM pg_proc AS p
+        WHERE p.proname = 'hold_fence' AND p.pronamespace = c.oid AND NOT has_function_privilege(p.oid, 'EXECUTE')
     ) AS may_write_control,
     coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(t.oid, 'SELECT'), false) AS may_read_table,
     coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(t.oid, 'SELECT')

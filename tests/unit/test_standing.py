@@ -1,0 +1,96 @@
+"""Who may begin a run: the owner, or a role that was given all that it needs; anybody else is told apart."""
+
+from dataclasses import replace
+
+import pytest
+
+from worker.core.standing import Owner, Role, Standing, membership, obstacles, obstacles_to_looking
+from worker.core.target import Target
+
+ROLE = Role("login", "owner", 150_018)
+FRESH = Standing(
+    role=ROLE,
+    database="app",
+    control="tidegate",
+    target=Target("public", "versions"),
+    has_control=False,
+    has_control_schema=False,
+    has_schema=True,
+    control_owner=None,
+    table_owner=None,
+    namesake_schema=None,
+    may_create_schemas=True,
+    may_create_in_control=False,
+    may_create_in_schema=True,
+    may_read_control=False,
+    may_write_control=True,
+    may_read_table=False,
+    may_write_table=False,
+)
+RUNNING = replace(
+    FRESH,
+    has_control=True,
+    has_control_schema=True,
+    control_owner=Owner("owner", may_act_as=True),
+    table_owner=Owner("owner", may_act_as=True),
+    may_read_control=True,
+    may_read_table=True,
+    may_write_table=True,
+)
+
+
+def checks(at: Standing) -> list[str]:
+    return [finding.check for finding in obstacles(at)]
+
+
+@pytest.mark.parametrize("at", [FRESH, RUNNING, replace(RUNNING, may_create_schemas=False, may_create_in_schema=False)])
+def test_the_owner_may_begin(at: Standing) -> None:
+    assert checks(at) == []
+    assert obstacles_to_looking(at) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        ({"may_create_schemas": False}, "create_on_database"),
+        ({"has_control_schema": True}, "create_on_control_schema"),
+        ({"has_schema": False, "may_create_in_schema": False}, "schema"),
+        ({"may_create_in_schema": False}, "create_on_schema"),
+        ({"namesake_schema": "elsewhere"}, "capture"),
+    ],
+)
+def test_what_a_first_run_lacks_is_named(change: dict[str, object], check: str) -> None:
+    (finding,) = obstacles(replace(FRESH, **change))  # type: ignore[arg-type]
+    assert finding.check == check
+    assert finding.sql.endswith(";")
+
+
+@pytest.mark.parametrize("at", [replace(RUNNING, table_owner=None), RUNNING])
+def test_a_login_that_could_act_as_the_owner_and_does_not_is_told_apart_whatever_its_rights(at: Standing) -> None:
+    (finding,) = obstacles(replace(at, role=Role("login", "login", 150_018)))
+    assert finding.check == "owner"
+    assert "DB_MIGRATIONS_OPTIONS='-c role=owner'" in finding.advice
+
+
+def test_a_role_that_was_given_every_right_and_may_not_act_as_the_owner_may_begin() -> None:
+    theirs = Owner("somebody", may_act_as=False)
+    assert checks(replace(RUNNING, control_owner=theirs, table_owner=theirs)) == []
+
+
+def test_nobody_is_told_to_let_a_login_act_as_a_superuser() -> None:
+    theirs = Owner("postgres", may_act_as=False, is_superuser=True)
+    (finding,) = obstacles(replace(RUNNING, control_owner=theirs, may_write_control=False))
+    assert "GRANT" not in finding.hint
+    assert "doctor" in finding.hint
+
+
+def test_a_role_that_may_not_look_is_told_the_grant() -> None:
+    blind = replace(RUNNING, may_read_control=False, may_read_table=False, role=Role("a", "a", 150_018))
+    control, table = obstacles_to_looking(blind)
+    assert 'GRANT USAGE ON SCHEMA "tidegate" TO "a"' in control.sql
+    assert 'GRANT SELECT ON "public"."versions" TO "a"' in table.sql
+
+
+@pytest.mark.parametrize(("version", "option"), [(140_023, ""), (150_018, ""), (160_014, " WITH SET TRUE")])
+def test_a_membership_has_the_set_option_where_there_is_one(version: int, option: str) -> None:
+    assert membership("owner", Role("login", "login", version)) == f'GRANT "owner" TO "login"{option};'
