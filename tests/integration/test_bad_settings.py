@@ -1,5 +1,6 @@
 """Wrong settings and arguments, and databases that cannot be worked on: one clear error, and no secret."""
 
+import json
 import socket
 from pathlib import Path
 from urllib.parse import quote
@@ -150,9 +151,11 @@ async def test_a_pooler_is_refused(database: Database, tidegate: StartTidegate, 
     async with Relay(database.server.port, pooler=True).open() as relay:
         url = database.dsn.replace(f":{database.server.port}/", f":{relay.port}/")
         process = tidegate("up", "-s", files(tmp_path, _1_a=ONE), env={"DB_URL": url})
-        assert await process.ended() == 3
+        doctor = tidegate("doctor", "--json", env={"DB_URL": url})
+        assert (await process.ended(), await doctor.ended()) == (3, 3)
 
     assert "a pooler stands before the server" in process.stderr
+    assert [each["check"] for each in json.loads(doctor.stdout)] == ["pooler"]
     assert "Traceback" not in process.stderr
     assert await database.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname IN ('public', 'tidegate')") == 0
 
@@ -167,6 +170,11 @@ def test_a_standby_is_refused(server: Server, tmp_path: Path) -> None:
         standby.start()
 
         call("up", "-s", files(tmp_path, _1_a=ONE), DB_URL=standby.dsn()).is_error(3, "is a standby")
+        doctor = call("doctor", "--json", DB_URL=standby.dsn())
+        gate = call("doctor", "--gate", "--json", DB_URL=standby.dsn())
+
+    assert (doctor.code, [each["check"] for each in doctor.document]) == (3, ["standby"])
+    assert "gate_listen" in [each["check"] for each in gate.document]
 
 
 def test_a_server_that_vanishes_while_a_migration_runs_is_no_database(

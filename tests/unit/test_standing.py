@@ -4,39 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from tests.fixtures.standings import FRESH, RUNNING
 from worker.core.standing import Owner, Role, Standing, membership, obstacles, obstacles_to_looking
-from worker.core.target import Target
-
-ROLE = Role("login", "owner", 150_018)
-FRESH = Standing(
-    role=ROLE,
-    database="app",
-    control="tidegate",
-    target=Target("public", "versions"),
-    has_control=False,
-    has_control_schema=False,
-    has_schema=True,
-    control_owner=None,
-    table_owner=None,
-    namesake_schema=None,
-    may_create_schemas=True,
-    may_create_in_control=False,
-    may_create_in_schema=True,
-    may_read_control=False,
-    may_write_control=True,
-    may_read_table=False,
-    may_write_table=False,
-)
-RUNNING = replace(
-    FRESH,
-    has_control=True,
-    has_control_schema=True,
-    control_owner=Owner("owner", may_act_as=True),
-    table_owner=Owner("owner", may_act_as=True),
-    may_read_control=True,
-    may_read_table=True,
-    may_write_table=True,
-)
 
 
 def checks(at: Standing) -> list[str]:
