@@ -12,7 +12,7 @@ from worker.core.grants import MARK, Roles, role_setup
 from worker.core.target import Target, quote_identifier
 
 NAMES = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=12).filter(
-    lambda name: MARK not in name and name.isprintable()
+    lambda name: MARK not in name and name.isprintable() and name not in {"public", "none"}
 )
 ROLES = Roles("app_owner", "app_migrator", "app_api", "app_publisher", "app_reader")
 
@@ -67,6 +67,11 @@ def test_the_database_is_that_of_the_settings() -> None:
 @pytest.mark.parametrize("name", ["", "x" * 64, "a\nb", f"a{MARK}b"])
 def test_a_name_that_no_role_can_have_is_refused(name: str) -> None:
     call("admin", "grants", "--owner", name, "--dbname", "d").is_error(2, "--owner", "it takes a name")
+
+
+@pytest.mark.parametrize("flags", [("--owner", "public"), ("--owner", "pg_owner"), ("--owner", "a", "--api", "none")])
+def test_a_name_that_postgresql_keeps_for_itself_is_refused(flags: tuple[str, ...]) -> None:
+    call("admin", "grants", "--dbname", "d", *flags).is_error(2, "keeps for itself")
 
 
 def test_two_roles_of_one_name_are_refused() -> None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _NOBODY = "none"
 _OTHERS = ("migrator", "api", "publisher", "reader")
+_OPTIONAL = ("publisher", "reader")
+# The grammar takes these for something else, also between double quotes.
+_RESERVED = frozenset({"public", "none"})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,12 +49,11 @@ def run(app: "App", flags: "Flags") -> ExitCode:
 def _roles(own: argparse.Namespace) -> Roles:
     base = own.owner.removesuffix("_owner")
     named = {role: getattr(own, role) or _name(f"{base}_{role}") for role in _OTHERS}
-    roles = Roles(
-        own.owner,
-        named["migrator"],
-        named["api"],
-        *(None if named[role] == _NOBODY else named[role] for role in ("publisher", "reader")),
-    )
+    publisher, reader = (None if named[role] == _NOBODY else named[role] for role in _OPTIONAL)
+    roles = Roles(own.owner, named["migrator"], named["api"], publisher, reader)
+    for role in roles.names:
+        if role in _RESERVED or role.startswith("pg_"):
+            raise UsageError(f"{role} is a name that PostgreSQL keeps for itself", hint="give the role another name")
     if len(set(roles.names)) < len(roles.names):
         raise UsageError("two of the roles have the same name", hint="each of them is a role of its own")
     return roles
