@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest $(if $(POSTGRES),--postgres $(POSTGRES))
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools demo check test short verify lock clean
+.PHONY: help venv tools servers demo check test short verify lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ tools: $(READY) ## install the programs that some tests drive, golang-migrate's 
 	$(PIP) install --quiet --require-hashes -r requirements-tools.lock
 	.ci/tools migrate
 
+servers: $(READY) ## install PostgreSQL 14, 16 and 17 for `make verify`
+	$(PIP) install --quiet --require-hashes -r requirements-tools.lock
+	.ci/tools postgres-14 postgres-16 postgres-17
+
 demo: $(READY) ## see it work on a private PostgreSQL, in half a minute
 	@TIDEGATE=$(BIN)/tidegate sh deploy/demo.sh
 
@@ -49,8 +53,9 @@ test: $(READY) ## unit, integration and deployment tests
 short: $(READY) ## acceptance and crash tests, without the slow ones
 	$(PYTEST) -m "not slow" tests/acceptance tests/crash
 
-verify: check ## everything, the slow tests too, on every server version
-	$(PYTEST) --postgres all
+# As in CI, a server or a program that is missing is a failure.
+verify: check tools servers ## everything, the slow tests too, on every server version
+	CI=true $(PYTEST) --postgres all
 
 # The runtime's versions follow the ones that the tests ran with.
 lock: $(READY) ## write the lock files anew; UPGRADE=--upgrade takes newer versions

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.cluster import Server, running_server
-from tests.fixtures.installations import OFFERED
+from tests.fixtures.installations import FIRST
 from worker.core.dsn import parse_dsn
 from worker.errors import NoDatabaseError, SettingError
 from worker.postgres.connection import Purpose, closing, connect
@@ -27,7 +27,7 @@ def tls_server(server: Server) -> Iterator[Server]:
     """A server with TLS; the wheel's is built without it, so this shows on PostgreSQL 15."""
     if not server.psql("SHOW ssl_library").strip() or shutil.which("openssl") is None:
         missing = "this PostgreSQL was built without TLS, or there is no openssl to make certificates with"
-        if os.environ.get("CI") == "true" and server.version == OFFERED[0]:
+        if os.environ.get("CI") == "true" and server.version == FIRST[0]:
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)
     with running_server(server.version, server.binaries) as copy:

@@ -32,7 +32,7 @@ def by_statement(database: Database, sql: str) -> None:
 
 
 def in_one_message(database: Database, sql: str) -> None:
-    subprocess.run([str(database.server.binaries / "psql"), "-Xqc", sql, database.dsn], check=True)
+    subprocess.run([str(database.server.clients / "psql"), "-Xqc", sql, database.dsn], check=True)
 
 
 @pytest.mark.parametrize("run", [by_statement, in_one_message])
