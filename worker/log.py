@@ -155,7 +155,7 @@ class Redactor:
         return self._masked(text)
 
     def _learn(self) -> None:
-        known = {form for secret in self._read() if secret for form in (secret, quote(secret, safe=""))}
+        known = {form for secret in self._read() if secret.strip() for form in (secret, quote(secret, safe=""))}
         # The longest first: one secret may be part of another.
         self._texts = tuple(sorted(known.union(self._texts), key=lambda text: (-len(text), text)))
 

@@ -16,6 +16,7 @@ from tests.fixtures.servers import Database, Server
 
 AWKWARD = "p@ss/w:o%rd#1?&=+ '\"\\%41"
 ONE = "CREATE TABLE t1 (a int)"
+PARTS = {"DB_HOST": "127.0.0.1", "DB_PORT": "1", "DB_NAME": "none", "DB_USER": "somebody", "DB_PASS": "suite-only"}
 NOWHERE = "postgres://somebody:suite-only@127.0.0.1:1/none"
 
 
@@ -71,6 +72,65 @@ def test_a_wrong_setting_says_which_what_it_got_and_what_it_takes(variable: str,
 )
 def test_wrong_connection_settings_are_named_without_the_password(environment: dict[str, str], said: str) -> None:
     call("up", **environment).is_error(2, said)
+
+
+@pytest.mark.parametrize("variable", ["DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASS"])
+def test_a_secret_made_with_echo_is_told_by_its_line_break(variable: str) -> None:
+    value = PARTS[variable] + "\n"
+
+    call("up", **PARTS | {variable: value}).is_error(2, f"tidegate: {variable} got a line break", "printf")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "got", "takes"),
+    [
+        ("DB_HOST", "", "is not set, beside DB_NAME, DB_USER", "set DB_HOST, DB_NAME and DB_USER"),
+        ("DB_HOST", " ", "got ' '", "a host name"),
+        ("DB_HOST", "db:5432", "got 'db:5432'", "a port goes into DB_PORT"),
+        ("DB_HOST", "tcp://10.0.0.1:5432", "which is a Kubernetes service link", "enableServiceLinks"),
+        ("DB_HOST", "postgres://somebody:suite-only@db/app", "got a URL", "a whole URL into DB_URL"),
+        ("DB_PORT", "0", "got '0'", "1 to 65535"),
+        ("DB_PORT", "postgres", "got 'postgres'", "1 to 65535"),
+        ("DB_PORT", "tcp://10.0.0.1:5432", "which is a Kubernetes service link", "enableServiceLinks"),
+        ("DB_NAME", "", "is not set, beside DB_HOST, DB_USER", "set DB_HOST, DB_NAME and DB_USER"),
+        ("DB_NAME", " ", "got ' '", "it takes a name"),
+        ("DB_USER", "", "is not set, beside DB_HOST, DB_NAME", "set DB_HOST, DB_NAME and DB_USER"),
+        ("DB_USER", "a\tb", "got 'a\\tb'", "it takes a name"),
+        ("DB_SSL_DISABLE", "yes", "got 'yes'", "it takes 1, t, T, TRUE, true or True"),
+        ("DB_SSL_DISABLE", "true\n", "got 'true\\n'", "it takes 1, t, T, TRUE, true or True"),
+        ("DB_SCHEMA_DIR", " ", "got ' '", "a directory"),
+        ("DB_SCHEMA_DIR", "/no/such", "'/no/such' does not exist", "is mounted"),
+        ("DB_SCHEMA_DIR", __file__, "is not a directory", "the folder that holds the migrations"),
+        ("DB_MIGRATIONS_TABLE", "t\n", "got 't\\n'", "a name that is not blank"),
+        ("DB_MIGRATIONS_TABLE", " ", "got ' '", "a name that is not blank"),
+        ("DB_MIGRATIONS_OPTIONS", "-c role", "got '-c role'", "-c role=owner"),
+        ("DB_MIGRATIONS_OPTIONS", "-c%20role%3Downer", "got '-c%20role%3Downer'", "-c role=owner"),
+        ("DB_OPTIONS", " ", "got ' '", "-c role=owner"),
+        ("DB_AUTO_MIGRATE", " ", "got ' '", "it takes 1, t, T, TRUE, true or True"),
+    ],
+)
+def test_a_wrong_value_of_neosyncs_variables_is_named(variable: str, value: str, got: str, takes: str) -> None:
+    call("up", **PARTS | {variable: value}).is_error(2, f"tidegate: {variable}", got, takes)
+
+
+@pytest.mark.parametrize("name", ["plain", "public.plain", '"a"."b"."c"', '"a', '""'])
+def test_a_name_that_has_to_be_quoted_and_is_not_is_told(name: str) -> None:
+    said = call("up", **PARTS, DB_MIGRATIONS_TABLE=name, DB_MIGRATIONS_TABLE_QUOTED="true")
+
+    said.is_error(2, f"DB_MIGRATIONS_TABLE got {name!r}", '"table" or "schema"."table", with the quotes')
+
+
+@pytest.mark.parametrize("variable", ["DB_SCHEMA_DIR", "TIDEGATE_REQUIRE"])
+def test_a_required_directory_that_is_not_there_is_told_by_its_variable(variable: str) -> None:
+    value = "dir:/no/such" if variable == "TIDEGATE_REQUIRE" else "/no/such"
+
+    call("wait", **PARTS | {variable: value}).is_error(2, f"{variable}: the directory '/no/such' does not exist")
+
+
+def test_a_blank_password_does_not_mask_every_blank() -> None:
+    said = call("version", **PARTS | {"DB_PASS": " "})
+
+    said.is_error(5, "the connection was refused")
 
 
 @pytest.mark.parametrize(

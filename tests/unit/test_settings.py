@@ -104,7 +104,15 @@ def test_what_is_a_list_or_a_choice_becomes_a_value() -> None:
         ("TIDEGATE_LINE", "a\nb"),
         ("DB_AUTO_MIGRATE", "yes"),
         ("DB_MIGRATIONS_OPTIONS", "role=x"),
+        ("DB_MIGRATIONS_OPTIONS", "-c"),
+        ("DB_MIGRATIONS_OPTIONS", "-c role"),
+        ("DB_MIGRATIONS_OPTIONS", "--role"),
+        ("DB_MIGRATIONS_OPTIONS", "-c role=a b"),
+        ("DB_MIGRATIONS_OPTIONS", "-c%20role%3Dx"),
+        ("DB_MIGRATIONS_OPTIONS", "-c role=x\n"),
         ("DB_SCHEMA_DIR", "s3://bucket"),
+        ("DB_SCHEMA_DIR", " "),
+        ("DB_SCHEMA_DIR", "/migrations\n"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_it_got_and_what_it_takes(variable: str, value: str) -> None:
@@ -115,6 +123,17 @@ def test_a_wrong_value_is_named_with_what_it_got_and_what_it_takes(variable: str
     assert "it takes" in caught.value.message
     assert "\n" not in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-c role=x", "-crole=x", "--role=x", "-c role=x -c search_path=a,b", r"-c role=a\ b", "-c a.b=", "-W 3 -c x=1"],
+)
+def test_options_are_those_that_the_server_takes(text: str) -> None:
+    found = read({"DB_URL": "postgres://h/d", "DB_OPTIONS": f" {text} "}).database
+
+    assert found is not None
+    assert found.waiting.read().options == text
 
 
 def test_a_wrong_flag_is_named_as_the_flag() -> None:

@@ -157,11 +157,41 @@ def test_a_connect_timeout_that_was_set_goes_before_the_urls() -> None:
     assert database(environ, connect_timeout="7s").waiting.read().connect_timeout_ms == 7000
 
 
-def test_a_url_in_place_of_a_host_is_refused_and_not_shown() -> None:
-    with pytest.raises(SettingError, match="a host is empty or is a URL") as caught:
-        database({**PARTS, "DB_HOST": "postgres://u:hush@h"})
+@pytest.mark.parametrize("value", ["postgres://u:hush@h", "u:hush@h", "tcp://u:hush@h"])
+def test_a_url_in_place_of_a_host_is_refused_and_not_shown(value: str) -> None:
+    with pytest.raises(SettingError, match="DB_HOST got a URL") as caught:
+        database({**PARTS, "DB_HOST": value})
 
     assert "hush" not in caught.value.message
+
+
+@pytest.mark.parametrize("value", ["h", "10.0.0.1", "::1", "[fe80::1%eth0]", "/var/run/a b", "a, b.c-d", "db_1"])
+def test_a_host_is_a_name_an_address_a_directory_or_several(value: str) -> None:
+    assert host({**PARTS, "DB_HOST": value}) == value.split(",", maxsplit=1)[0].strip("[]")
+
+
+@pytest.mark.parametrize("name", ["DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASS"])
+def test_the_line_break_of_echo_is_named_and_the_value_is_not_shown(name: str) -> None:
+    with pytest.raises(SettingError, match=f"{name} got a line break at its end; it takes the value alone") as caught:
+        database({**PARTS, name: "hush\n"})
+
+    assert "hush" not in caught.value.message
+    assert "printf" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "password"),
+    [
+        ("a%40b", "a@b"),
+        ("100%", "100%"),
+        ("100%zz", "100%zz"),
+        ("a%0A", "a\n"),
+        ("%ff", "%ff"),
+        (" ", " "),
+    ],
+)
+def test_only_a_valid_escape_of_a_password_is_decoded(text: str, password: str) -> None:
+    assert database({**PARTS, "DB_PASS": text}).migrating.read().password == LiteralPassword(password)
 
 
 def outcome(environ: dict[str, str]) -> Settings | SettingError:

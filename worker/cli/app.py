@@ -17,7 +17,7 @@ from worker.bundles.directory import local_path, read_directory
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle
 from worker.core.events import Emitter, Level, Sink
-from worker.errors import TidegateError, UsageError
+from worker.errors import BundleError, TidegateError, UsageError
 from worker.jobs.site import Rivals, Site
 from worker.log import LogFormat, LogSink, Redactor, Secret, log_sink
 from worker.postgres.connection import Purpose, check_session, closing, connect
@@ -93,7 +93,19 @@ class App:
     def source(self) -> Bundle | None:
         """The directory that was given, read now."""
         source = self.settings.target.source
-        return None if source is None else read_directory(local_path(source), self.settings.target.label)
+        return None if source is None else self.read(source, "source", self.settings.target.label)
+
+    def read(self, path: str, setting: str, label: str | None = None) -> Bundle:
+        """Read the directory that a setting names.
+
+        Raises:
+            BundleError: It holds no usable bundle; names the flag or the variable too.
+        """
+        try:
+            return read_directory(local_path(path), label)
+        except BundleError as error:
+            origin = next(each.origin for each in self.settings.in_force if each.name == setting)
+            raise BundleError(f"{origin}: {error.message}", hint=error.hint) from error
 
     def required_source(self) -> Bundle:
         """The directory that was given, read now.

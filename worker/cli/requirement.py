@@ -2,11 +2,10 @@
 
 from typing import assert_never
 
-from worker.bundles.directory import local_path, read_directory
 from worker.cli.app import App
 from worker.core.readiness import AtLeast, OfBundle, OfDirectory, Requirement, required_versions
 from worker.errors import UsageError
-from worker.settings.values import RequiredDirectory, RequirementSetting
+from worker.settings.values import RequiredDirectory
 
 
 def required(app: App) -> Requirement:
@@ -26,15 +25,12 @@ def required(app: App) -> Requirement:
 
 def stated(app: App) -> Requirement | None:
     """The requirement, if one was stated."""
-    return _resolved(app.settings.target.requirement)
-
-
-def _resolved(setting: RequirementSetting | None) -> Requirement | None:
+    setting = app.settings.target.requirement
     match setting:
         case None | AtLeast() | OfBundle():
             return setting
         case RequiredDirectory(path):
-            bundle = read_directory(local_path(path))
+            bundle = app.read(path, "source" if path == app.settings.target.source else "require")
             return OfDirectory(required_versions(bundle.migrations), path)
         case _:
             assert_never(setting)

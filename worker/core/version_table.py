@@ -7,6 +7,7 @@ from enum import Enum
 MAX_IDENTIFIER_BYTES = 63
 """Postgres cuts longer identifiers short, NAMEDATALEN - 1."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _QUOTED = re.compile(r'"([^"]+)"(?:\."([^"]+)")?')
 
 
@@ -33,8 +34,8 @@ def parse_version_table(text: str, quoting: Quoting) -> VersionTableName:
     """
     schema, table = _parts(text, quoting)
     for part in filter(None, (schema, table)):
-        if "\x00" in part:
-            raise ValueError(f"got {text!r:.80}; it takes a name without a zero character")
+        if not part.strip() or _CONTROL.search(part) is not None:
+            raise ValueError(f"got {text!r:.80}; it takes a name that is not blank and has no control character")
         if len(part.encode(errors="surrogatepass")) > MAX_IDENTIFIER_BYTES:
             raise ValueError(f"got {text!r:.80}; it takes names of at most {MAX_IDENTIFIER_BYTES} bytes")
     return VersionTableName(schema, table)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from worker.core.dsn import Dsn, PasswordFile, decode_password, parse_dsn, read_keywords
 from worker.errors import SettingError
 from worker.postgres.password import read_secret_file
-from worker.settings.parsers import go_bool, parsed, port
+from worker.settings.parsers import go_bool, hosts, identifier, parsed, port
 from worker.settings.source import UrlFile
 
 _PARTS = ("DB_HOST", "DB_NAME", "DB_USER")
+_CHECKED = (*_PARTS, "DB_PORT", "DB_PASS")
 _LIBPQ_SELECTING = ("PGHOST", "PGHOSTADDR", "PGDATABASE", "PGUSER", "PGSERVICE")
 _LIBPQ = {
     "PGHOST": "host",
@@ -96,18 +97,29 @@ def _from_parts(environ: Mapping[str, str]) -> Dsn:
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set, beside {given}",
             hint="set DB_HOST, DB_NAME and DB_USER together, or DB_URL",
         )
+    _check_ends(environ)
     disabled = parsed(
         "DB_SSL_DISABLE", environ.get("DB_SSL_DISABLE") or "false", go_bool, hint="true: no TLS; false: TLS is required"
     )
     pairs = {
-        "host": environ["DB_HOST"],
+        "host": parsed("DB_HOST", environ["DB_HOST"], hosts, hint="a port goes into DB_PORT, a whole URL into DB_URL"),
         "port": str(parsed("DB_PORT", environ.get("DB_PORT") or "5432", port, hint="Postgres's own is 5432")),
-        "dbname": environ["DB_NAME"],
-        "user": environ["DB_USER"],
+        "dbname": parsed("DB_NAME", environ["DB_NAME"], identifier, hint="the database's name"),
+        "user": parsed("DB_USER", environ["DB_USER"], identifier, hint="the role's name"),
         "password": decode_password(environ.get("DB_PASS", "")),
         "sslmode": "disable" if disabled else "require",
     }
     return _with_password_file(environ, "DB_PASS", read_keywords(pairs, "the DB_* variables"))
+
+
+def _check_ends(environ: Mapping[str, str]) -> None:
+    """Refuse the line break that `echo` puts behind a Secret's value; no URL could ever hold it unescaped."""
+    for each in _CHECKED:
+        if environ.get(each, "").endswith(("\n", "\r")):
+            raise SettingError(
+                f"{each} got a line break at its end; it takes the value alone",
+                hint="a Secret made with echo has one: make it with printf; in DB_PASS, %0A is one that belongs to it",
+            )
 
 
 def _from_libpq(environ: Mapping[str, str]) -> Dsn:

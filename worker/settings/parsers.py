@@ -23,6 +23,11 @@ _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]*")
 _HTTP_HOST = re.compile(r"[A-Za-z0-9.:_%-]+")
+_HOST = re.compile(r"/.*|\[?[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}(%\w+)?\]?|[^\s:/\[\]]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# As the server splits them: a blank inside a value has a backslash before it, and -c takes name=value.
+_OPTION = r"(?:(?:-c\s*|--)[A-Za-z_][\w.-]*=(?:\\.|[^\s\\])*|-[A-Zabd-z]\S*(?:\s+[^\s-]\S*)?)"
+_OPTIONS = re.compile(rf"\s*{_OPTION}(?:\s+{_OPTION})*\s*")
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://.*", re.DOTALL)
 _MAX_TEXT = 200
 _Choice = TypeVar("_Choice", bound=Enum)
@@ -41,9 +46,28 @@ def text(value: str) -> str:
 
 def options(value: str) -> str:
     """Take libpq's options, for example `-c role=owner`."""
-    if not value.isprintable() or not value.strip().startswith("-"):
+    if not value.isprintable() or _OPTIONS.fullmatch(value) is None:
         raise ValueError(f"got {value!r:.60}; it takes server options such as '-c role=owner'")
     return value.strip()
+
+
+def hosts(value: str) -> str:
+    """Take a host name, an address or a socket directory, or several between commas; a URL is not shown."""
+    takes = "it takes a host name, an address or a socket directory"
+    if _SERVICE_LINK.fullmatch(value) is not None and "@" not in value:
+        raise ServiceLinkError(f"got {value!r:.60}, which is a Kubernetes service link; {takes}")
+    if "://" in value or "@" in value:
+        raise ValueError(f"got a URL; {takes}")
+    if not all(_HOST.fullmatch(host.strip()) for host in value.split(",")):
+        raise ValueError(f"got {value!r:.60}; {takes}")
+    return value
+
+
+def identifier(value: str) -> str:
+    """Take the name of a database or a role."""
+    if not value.strip() or _CONTROL.search(value) is not None:
+        raise ValueError(f"got {value!r:.60}; it takes a name")
+    return value
 
 
 def go_bool(value: str) -> bool:
@@ -94,7 +118,7 @@ def roles(value: str) -> tuple[str, ...]:
 def directory(value: str) -> str:
     """Take a path, also as `file://…` with golang-migrate's percent-encoding."""
     path = unquote(value.removeprefix("file://")) if value.startswith("file://") else value
-    if not path or "\x00" in path or "://" in path:
+    if not path.strip() or _CONTROL.search(path) is not None or "://" in path:
         raise ValueError(f"got {value!r:.60}; it takes a directory, also as file://PATH")
     return path
 
