@@ -37,6 +37,14 @@ def covers(versions: ControlVersions, control: str) -> bool:
     return all(have is not None and have >= control_bundle(half, control).latest for have, half in there)
 
 
+def matches(versions: ControlVersions, control: str) -> bool:
+    """Tell whether both halves are exactly this program's."""
+    return all(
+        have == control_bundle(half, control).latest
+        for have, half in zip((versions.target, versions.home), _HALVES, strict=True)
+    )
+
+
 async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> None:
     """Create the control schema, or bring it up to this program's version; a look has shown that it is not.
 

@@ -1,12 +1,12 @@
 """`tidegate up`, `down` and `goto`: bring the target somewhere, once, and exit."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 import anyio
 
 from worker.cli.app import App
+from worker.cli.confirm import confirm
 from worker.cli.output import print_json, print_line
 from worker.core.bundle import Bundle
 from worker.core.migration import Direction
@@ -82,12 +82,7 @@ async def _confirm(session: Session, app: App, given: Bundle | None, goal: Goal)
         return
     for run in undone:
         print_line(f"undo {run.migration.version} {run.migration.name}")
-    if not sys.stdin.isatty():
-        raise UsageError("undoing migrations has to be confirmed", hint="say --yes")
-    sys.stdout.write(f"undo these {len(undone)} in {seen.view.survey.target.name}? [y/N] ")
-    sys.stdout.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise UsageError("not confirmed; nothing was changed", hint="answer y, or say --yes")
+    confirm("undoing migrations", f"undo these {len(undone)} in {seen.view.survey.target.name}?")
 
 
 def _print(report: Report, *, as_json: bool) -> None:

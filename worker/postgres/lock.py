@@ -130,7 +130,7 @@ async def _wait(session: Session, keys: Keys, limit: float | None) -> float:
     told_of = None
     while not await _try(session, keys.in_order):
         attempt += 1
-        holder = await _holder(session, keys)
+        holder = await lock_holder(session, keys)
         if holder is not None and holder.holder_pid != told_of:
             session.emit(holder)
             told_of = holder.holder_pid
@@ -158,7 +158,8 @@ async def _give_back(session: Session, keys: tuple[int, ...]) -> None:
         await session.conn.execute(";".join(f"SELECT pg_advisory_unlock({key})" for key in reversed(keys)))
 
 
-async def _holder(session: Session, keys: Keys) -> LockWaiting | None:
+async def lock_holder(session: Session, keys: Keys) -> LockWaiting | None:
+    """Who else holds one of these keys in this database, if anybody."""
     row = await session.conn.fetchrow(queries("target", session.control)["lock_holder"], list(keys.in_order))
     if row is None:
         return None

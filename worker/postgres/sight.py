@@ -53,3 +53,12 @@ async def see(session: Session, target: Target, line: str, *, has_table: bool) -
         None if row["id"] is None else row_of(row),
         None if row["job_id"] is None else job_of(row),
     )
+
+
+async def control_versions(session: Session) -> ControlVersions:
+    """Read how far each half has come; the version tables have to be there."""
+    async with told(session, f"looking at the control schema {session.control}"):
+        row = await session.conn.fetchrow(queries("target", session.control)["control_versions"])
+    if row is None:
+        raise AssertionError("the query of the versions returns one row")
+    return ControlVersions(row["target_half"], row["home_half"])

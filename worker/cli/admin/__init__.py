@@ -15,6 +15,7 @@ _VERBS = {
     "config": "print the settings in force, where each comes from, and no secret",
     "grants": "print the set-up of the roles as SQL: owner, migrator, API, publisher and reader",
     "upgrade": "create the control schema, or bring it up to this program; applies no bundle",
+    "uninstall": "drop the control schema and leave the version table: the way back to golang-migrate",
 }
 
 
