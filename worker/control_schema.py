@@ -15,7 +15,8 @@ from worker.bundles.shipped import shipped
 from worker.core.bundle import Bundle, OrderPolicy
 from worker.core.events import ControlUpgraded, Emitter
 from worker.core.migration import Migration, Side
-from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after, plan
+from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after
+from worker.core.planner import plan
 from worker.core.privileges import missing_grant
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import MigrationFailedError, RefusedError

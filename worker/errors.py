@@ -87,8 +87,9 @@ class JobFailedError(TidegateError):
 class RefusedError(TidegateError):
     """Nothing was done, because doing it could lose something.
 
-    `reason` is one of: dirty, checksum, order, diverged, unrelated, label, privilege, owner, pooler, standby,
-    version_table, script, lock_lost, paused, server_version, control_schema.
+    `reason` is one of: dirty, checksum, order, diverged, unrelated, label, privilege, owner, pooler,
+    standby, version_table, script, lock_lost, paused, server_version, control_schema, half_done, no_version,
+    no_down, changed.
     """
 
     exit_code = ExitCode.REFUSED

@@ -178,6 +178,13 @@ def _variables() -> str:
     return "\n".join(["where to connect, the first family that is set:", "    --database", *lines])
 
 
+def whole_number(text: str) -> int:
+    """Read a version or a count."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"got {text!r}; it takes a whole number, 0 or more")
+    return int(text)
+
+
 def is_terminal() -> bool:
     """Whether a person reads standard output."""
     return sys.stdout.isatty()

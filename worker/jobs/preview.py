@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from worker.core.bundle import Bundle
-from worker.core.plan import Effect, Goal, Pending, Refused, Run, plan
+from worker.core.plan import Effect, Goal, Pending, Refused, Run
 from worker.errors import RefusedError
-from worker.jobs.look import View, look, order_of
+from worker.jobs.look import View, look
 from worker.jobs.offer import refused
 from worker.jobs.site import Site
+from worker.jobs.work import work_out
 from worker.postgres.home_half import HomeHalf
 from worker.postgres.session import Session
 
@@ -40,7 +41,7 @@ async def preview(session: Session, site: Site, given: Bundle | None, goal: Goal
         raise RefusedError(
             "no bundle is published, and no directory was given", hint="say --source DIR", reason="no_version"
         )
-    decided = plan(bundle, view.observation.observed, order_of(site, bundle), goal)
+    decided = (await work_out(session, site, view, bundle, goal)).plan
     if isinstance(decided, Refused):
         raise refused(decided, view.survey.target)
     return Preview(view, bundle, decided.effects if isinstance(decided, Pending) else ())

@@ -193,6 +193,10 @@ WITH gone AS (
 INSERT INTO :"schema".history (target, version, name, action, checksum, bundle, mode, worker, epoch)
 SELECT target, version, name, 'force', checksum, bundle, 'forced', $3, $4 FROM gone;
 
+-- name: recorded_from
+-- The bundle that each applied version was recorded from. $1: target.
+SELECT version, bundle FROM :"schema".ledger WHERE target = $1;
+
 -- name: clear_journal
 -- Forget what was under way. $1: target.
 DELETE FROM :"schema".journal WHERE target = $1;

@@ -221,6 +221,12 @@ class TargetHalf:
         )
         return seconds
 
+    async def recorded_from(self) -> dict[int, str]:
+        """The label of the bundle that each version in the ledger was recorded from."""
+        async with told(self._session, "reading the ledger"):
+            rows = await self._conn.fetch(self._sql["recorded_from"], self._target.name)
+        return {row["version"]: row["bundle"] for row in rows}
+
     async def history(self, limit: int) -> "list[Record]":
         """What was done to the target, newest first."""
         async with told(self._session, "reading the history"):
