@@ -138,16 +138,16 @@ async def _history(app: App, flags: "Flags") -> ExitCode:
     async with app.session() as session, told(session, "reading the history"):
         view = await look(session, app.site)
         rows = await TargetHalf(session, view.survey.target).history(flags.own.limit) if view.has_control else []
-    keys = ("at", "action", "version", "name", "bundle", "mode", "duration_ms", "role", "worker")
+    keys = ("at", "action", "version", "name", "bundle", "mode", "duration_ms", "role", "worker", "note")
     if flags.own.json:
         print_json([{key: row[key] for key in keys} for row in rows])
         return ExitCode.OK
     shown = [
         (row["at"].isoformat(sep=" ", timespec="seconds"), row["action"], row["version"], row["name"], row["bundle"],
-         row["mode"], f"{row['duration_ms']:.1f} ms", row["role"], row["worker"])
+         row["mode"], f"{row['duration_ms']:.1f} ms", row["role"], row["worker"], row["note"])
         for row in rows
     ]  # fmt: skip
-    print_table(("at", "action", "version", "name", "bundle", "mode", "took", "role", "worker"), shown)
+    print_table(("at", "action", "version", "name", "bundle", "mode", "took", "role", "worker", "note"), shown)
     return ExitCode.OK
 
 

@@ -7,6 +7,7 @@ from worker.core.bundle import Bundle
 from worker.core.lender import lender
 from worker.core.plan import Borrowed, Entry, Goal, Plan
 from worker.core.planner import lacking, plan
+from worker.errors import RefusedError
 from worker.jobs.look import View, order_of
 from worker.jobs.site import Site
 from worker.postgres.home_half import HomeHalf, Row
@@ -30,6 +31,27 @@ async def work_out(session: Session, site: Site, view: View, bundle: Bundle, goa
     """
     borrowed = await _borrowed(session, view, bundle, goal)
     return Work(bundle, plan(bundle, view.observation.observed, order_of(site, bundle), goal, borrowed))
+
+
+async def at_hand(session: Session, view: View, given: Bundle | None) -> Bundle | None:
+    """The given bundle, else the wanted one, else none."""
+    if given is not None or view.wanted is None:
+        return given
+    return await HomeHalf(session, view.line).load(view.wanted)
+
+
+async def required_at_hand(session: Session, view: View, given: Bundle | None) -> Bundle:
+    """The given bundle, else the wanted one.
+
+    Raises:
+        RefusedError: There is neither.
+    """
+    bundle = await at_hand(session, view, given)
+    if bundle is None:
+        raise RefusedError(
+            "no bundle is published, and no directory was given", hint="say --source DIR", reason="no_version"
+        )
+    return bundle
 
 
 async def _borrowed(session: Session, view: View, bundle: Bundle, goal: Goal) -> Mapping[int, Borrowed]:
