@@ -30,6 +30,7 @@ from worker.postgres.target_half import TargetHalf, survey
 _HALVES = ("target", "home")
 _FIRST_EPOCH = 1
 _UNPRIVILEGED = "42501"
+_NO_OWNER = "must be owner"
 
 
 def covers(versions: ControlVersions, control: str) -> bool:
@@ -144,6 +145,12 @@ async def _check_readers(session: Session, readers: tuple[str, ...]) -> None:
 def _refused(session: Session, error: MigrationFailedError) -> RefusedError | MigrationFailedError:
     if error.failure.sqlstate != _UNPRIVILEGED:
         return error
+    if error.failure.message.startswith(_NO_OWNER):
+        return RefusedError(
+            f"role {session.role} may not upgrade the control schema {session.control}: {error.failure.message}",
+            hint="run tidegate admin upgrade once, as the role that owns it",
+            reason="privilege",
+        )
     grant = missing_grant(error.failure.message, session.role)
     return RefusedError(
         f"role {session.role} may not create the control schema {session.control}: {error.failure.message}",
