@@ -46,8 +46,8 @@ check: $(READY) ## style, types, layers and the unit tests
 test: $(READY) ## unit, integration and deployment tests
 	$(PYTEST) tests/unit tests/integration tests/deploy
 
-short: $(READY) ## acceptance and crash tests, without the slow ones
-	$(PYTEST) -m "not slow" tests/acceptance tests/crash
+short: $(READY) ## acceptance, crash and interop tests, without the slow ones
+	$(PYTEST) -m "not slow" tests/acceptance tests/crash tests/interop
 
 verify: check ## everything, the slow tests too, on every server version
 	$(PYTEST) --postgres all

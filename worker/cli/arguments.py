@@ -62,7 +62,7 @@ VERBS = {
         Verb("version", "show", "golang-migrate's", "print the version that the schema is at"),
         Verb("create", "create", "golang-migrate's", "make an empty pair of migration files"),
         Verb("bundle", "bundle", "more", "pack, list, verify and withdraw bundles"),
-        Verb("admin", "admin", "more", "adopt, config, repair, upgrade: the installation and its records"),
+        Verb("admin", "admin", "more", "the installation: roles, settings, control schema, records"),
     )
 }
 

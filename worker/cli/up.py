@@ -15,6 +15,7 @@ from worker.core.plan import Back, Goal, Latest, Next, Run, To
 from worker.core.reconcile import Insistence
 from worker.errors import ExitCode, UsageError
 from worker.jobs.bring import bring
+from worker.jobs.look import look_settled
 from worker.jobs.preview import preview
 from worker.jobs.site import Report, Request, Result
 from worker.postgres.session import Session
@@ -70,6 +71,7 @@ async def bring_about(app: App, goal: Goal, pin: str | None, agreed: bool) -> Re
 
 async def _confirm(session: Session, app: App, given: Bundle | None, goal: Goal) -> tuple[int, ...]:
     """Show what would be undone, and ask; off a terminal, `--yes` has to be said. Returns what was agreed to."""
+    await look_settled(session, app.site, given)
     seen = await preview(session, app.site, given, goal)
     undone = [run for run in seen.runs if run.direction is Direction.DOWN]
     for run in undone:

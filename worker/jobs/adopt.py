@@ -8,7 +8,7 @@ from worker.core.events import LedgerAdopted
 from worker.core.plan import Observed, Refused, UpToDate
 from worker.core.target import Target
 from worker.jobs.amend import amending, current, holding
-from worker.jobs.look import View, look
+from worker.jobs.look import View, look, look_settled
 from worker.jobs.offer import refused
 from worker.jobs.site import Site
 from worker.jobs.work import at_hand
@@ -42,7 +42,7 @@ async def adopt(session: Session, site: Site, given: Bundle | None = None) -> Ad
         TimedOutError: The lock was not free in time.
         FencedError: Another worker has taken the target over.
     """
-    view = await look(session, site, given)
+    view = await look_settled(session, site, given)
     if await _decide(session, view, given) is None:
         return _nothing(view)
     view = await current(session, site, view, given)

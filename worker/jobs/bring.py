@@ -8,7 +8,7 @@ from worker.core.bundle import Bundle
 from worker.core.reconcile import Action
 from worker.core.wanted import Intent
 from worker.jobs.decide import Decision, decide, decide_early
-from worker.jobs.look import Control, View, is_wanted, look
+from worker.jobs.look import Control, View, is_wanted, look, look_settled
 from worker.jobs.offer import publish
 from worker.jobs.preflight import check_standing
 from worker.jobs.site import Report, Request, Site
@@ -61,9 +61,9 @@ class _Bringing:
     async def _offered(self) -> View:
         """Look, and publish what is offered; then look at what came of it, of other publishers' offers too."""
         offer = self._request.offer
-        view = await self._look()
         if offer is None:
-            return view
+            return await self._look()
+        view = self._bound(await look_settled(self._session, self._site, self._at_hand))
         if not is_wanted(view, offer):
             check_standing(view.survey.standing)
         await publish(self._session, self._site, view, offer, Intent.AUTOMATIC)
@@ -101,7 +101,9 @@ class _Bringing:
         statement.tell(row, None)
 
     async def _look(self) -> View:
-        view = await look(self._session, self._site, self._at_hand)
+        return self._bound(await look(self._session, self._site, self._at_hand))
+
+    def _bound(self, view: View) -> View:
         self._session = self._session.bind(target=view.survey.target.name)
         return view
 

@@ -10,6 +10,7 @@ from worker.errors import RefusedError
 from worker.jobs.preflight import check_sight
 from worker.jobs.site import Rivals, Site
 from worker.postgres.home_half import Job, Row, TargetRow
+from worker.postgres.lock import Keys, hold
 from worker.postgres.session import Session
 from worker.postgres.sight import see
 from worker.postgres.target_half import Observation, Survey, TargetHalf, survey
@@ -87,6 +88,22 @@ async def look(session: Session, site: Site, offer: Bundle | None = None) -> Vie
     # Upgrades are additive within a major version: an older one says all that a decision needs.
     control = Control.CURRENT if control_schema.covers(sight.versions, session.control) else Control.OLDER
     return View(seen, control, followed, observation, sight.wanted, sight.target, sight.job)
+
+
+async def look_settled(session: Session, site: Site, offer: Bundle | None = None) -> View:
+    """Look; where another program's dirt is seen, wait for the lock and look again under it.
+
+    A golang-migrate marks a version as dirty while it runs it: that the run failed is known only once it let go.
+
+    Raises:
+        TimedOutError: The lock was not free in time; says who holds it.
+    """
+    view = await look(session, site, offer)
+    observed = view.observation.observed
+    if observed.is_ours or observed.recorded is None or not observed.recorded.dirty:
+        return view
+    async with hold(session, Keys.of_target(view.survey.target, view.survey.database), site.limits.advisory_timeout):
+        return await look(session, site, offer)
 
 
 async def _with_rivals(
