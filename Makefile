@@ -50,8 +50,8 @@ check: $(READY) ## style, types, layers and the unit tests
 test: $(READY) ## unit, integration and deployment tests
 	$(PYTEST) tests/unit tests/integration tests/deploy
 
-short: $(READY) ## acceptance and crash tests, without the slow ones
-	$(PYTEST) -m "not slow" tests/acceptance tests/crash
+short: $(READY) ## acceptance, crash and interop tests, without the slow ones
+	$(PYTEST) -m "not slow" tests/acceptance tests/crash tests/interop
 
 # As in CI, a server or a program that is missing is a failure.
 verify: check tools servers ## everything, the slow tests too, on every server version

@@ -15,7 +15,8 @@ from worker.bundles.shipped import shipped
 from worker.core.bundle import Bundle, OrderPolicy
 from worker.core.events import ControlUpgraded, Emitter
 from worker.core.migration import Migration, Side
-from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after, plan
+from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after
+from worker.core.planner import plan
 from worker.core.privileges import missing_grant
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import MigrationFailedError, RefusedError
@@ -29,6 +30,7 @@ from worker.postgres.target_half import TargetHalf, survey
 _HALVES = ("target", "home")
 _FIRST_EPOCH = 1
 _UNPRIVILEGED = "42501"
+_NO_OWNER = "must be owner"
 
 
 def covers(versions: ControlVersions, control: str) -> bool:
@@ -151,6 +153,12 @@ async def _check_readers(session: Session, readers: tuple[str, ...]) -> None:
 def _refused(session: Session, error: MigrationFailedError) -> RefusedError | MigrationFailedError:
     if error.failure.sqlstate != _UNPRIVILEGED:
         return error
+    if error.failure.message.startswith(_NO_OWNER):
+        return RefusedError(
+            f"role {session.role} may not upgrade the control schema {session.control}: {error.failure.message}",
+            hint="run tidegate admin upgrade once, as the role that owns it",
+            reason="privilege",
+        )
     grant = missing_grant(error.failure.message, session.role)
     return RefusedError(
         f"role {session.role} may not create the control schema {session.control}: {error.failure.message}",

@@ -84,9 +84,9 @@ def test_create_makes_a_pair_of_files(tmp_path: Path, words: str) -> None:
 
 def test_json_has_its_keys(database: Database, tmp_path: Path) -> None:
     flags = ("-s", three(tmp_path / "bundle"), "--label", "1.0.0", "-d", database.dsn)
-    report = {"result", "target", "bundle", "applied", "adopted", "version", "why"}
-    row = {"at", "action", "version", "name", "bundle", "mode", "duration_ms", "role", "worker"}
-    step = {"version", "name", "direction", "mode", "statements", "segments", "gate", "resumes"}
+    report = {"result", "target", "bundle", "applied", "adopted", "version", "pinned", "why"}
+    row = {"at", "action", "version", "name", "bundle", "mode", "duration_ms", "role", "worker", "note"}
+    step = {"version", "name", "direction", "bundle", "mode", "statements", "segments", "gate", "resumes"}
 
     plan = call("plan", "--json", *flags).document
     assert set(plan) == {"target", "bundle", "adopt", "run"}

@@ -11,6 +11,7 @@ from tests.fixtures.sites import SITE, Worker, bundle_of, dump, tables, worker_o
 from worker import control_schema
 from worker.core.events import ControlUpgraded
 from worker.errors import RefusedError
+from worker.jobs.look import Control
 from worker.jobs.site import Result
 from worker.postgres.queries import with_schema
 
@@ -162,7 +163,7 @@ async def test_a_half_made_control_schema_is_completed(database: Database) -> No
     )
 
     async with worker_on(database) as worker:
-        assert not (await worker.look()).has_control
+        assert (await worker.look()).control is Control.ABSENT
         assert (await worker.up(ONE)).result is Result.UP_TO_DATE
 
     assert await database.fetchval("SELECT tidegate.ready(bundle => '1.0')")

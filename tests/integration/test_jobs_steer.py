@@ -4,8 +4,9 @@ from tests.fixtures.servers import Database
 from tests.fixtures.sites import bundle_of, dump, tables, worker_on
 from worker.core.job import JobState
 from worker.errors import MigrationFailedError, RefusedError, UsageError
+from worker.jobs.force import EMPTY, force
 from worker.jobs.site import Result
-from worker.jobs.steer import EMPTY, force, pause, resume, retry, withdraw
+from worker.jobs.steer import pause, resume, retry, withdraw
 
 ONE = bundle_of(tables(1, 2, 3), "1.0")
 TWO = bundle_of(tables(1, 2, 3, 4), "2.0")

@@ -22,8 +22,8 @@ from worker.core.plan import (
     UpToDate,
     VersionRow,
     after,
-    plan,
 )
+from worker.core.planner import plan
 
 THREE = a_bundle(1, 2, 3)
 FIVE = a_bundle(1, 2, 3, 4, 5)
@@ -148,6 +148,7 @@ def test_files_that_were_changed_since_are_refused_by_name() -> None:
         "1_m1.up.sql, 2_m2.up.sql, 3_m3.up.sql and 2 more: changed since it was applied",
     )
     assert "new migration" in why.hint
+    assert "tidegate admin repair --accept 1 --why TEXT" in why.hint
 
 
 def test_a_version_that_was_applied_without_a_file_takes_any_file() -> None:
@@ -167,6 +168,7 @@ def test_a_version_table_that_was_moved_back_is_refused() -> None:
         "the version table says 1, but the ledger's highest version is 3: another program moved it back",
     )
     assert "tidegate force 1 or tidegate force 3" in why.hint
+    assert "tidegate admin adopt" in why.hint
 
 
 def test_a_version_table_that_was_emptied_is_refused() -> None:
@@ -300,7 +302,7 @@ def test_what_the_bundle_does_not_have_cannot_be_undone(goal: Goal) -> None:
     why = refused(THREE, applied(1, 2, 3, 7), goal)
     assert (why.reason, why.message) == (
         "no_down",
-        "version 7 is applied, but no bundle here has its down migration",
+        "version 7 is applied, but no bundle here or published has it as it was applied",
     )
     assert "--source" in why.hint
 

@@ -27,8 +27,8 @@ from worker.core.plan import (
     UpToDate,
     VersionRow,
     after,
-    plan,
 )
+from worker.core.planner import plan
 
 HIGHEST = 9
 numbers = st.integers(0, HIGHEST)

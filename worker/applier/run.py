@@ -33,9 +33,8 @@ class Applier:
         """
         script = read(effect.migration, effect.direction)
         session, began, outcome = self._held.session, self._held.session.clock(), Outcome.INTERRUPTED
-        work = Work(
-            self._held, effect.migration, effect.direction, script.mode, self._bundle, version_after, began, also
-        )
+        bundle = effect.lender or self._bundle
+        work = Work(self._held, effect.migration, effect.direction, script.mode, bundle, version_after, began, also)
         attempts = Attempts(work, self._limits.lock_budget)
         session.emit(_started(work, script))
         try:

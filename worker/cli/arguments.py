@@ -62,7 +62,7 @@ VERBS = {
         Verb("version", "show", "golang-migrate's", "print the version that the schema is at"),
         Verb("create", "create", "golang-migrate's", "make an empty pair of migration files"),
         Verb("bundle", "bundle", "more", "pack, list, verify and withdraw bundles"),
-        Verb("admin", "admin", "more", "print settings and role set-up; upgrade or drop the control schema"),
+        Verb("admin", "admin", "more", "the installation: roles, settings, control schema, records"),
     )
 }
 
@@ -176,6 +176,13 @@ def _verbs() -> str:
 def _variables() -> str:
     lines = [f"    {variable.name:16}{variable.help}" for variable in CONNECTION_VARIABLES]
     return "\n".join(["where to connect, the first family that is set:", "    --database", *lines])
+
+
+def whole_number(text: str) -> int:
+    """Read a version or a count."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"got {text!r}; it takes a whole number, 0 or more")
+    return int(text)
 
 
 def is_terminal() -> bool:

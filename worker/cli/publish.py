@@ -17,7 +17,7 @@ from worker.core.readiness import OfBundle
 from worker.core.wanted import AlreadyWanted, Intent, KnownNowWanted, PublishDecision
 from worker.errors import ExitCode
 from worker.gate import Gate, OnFailure, wait
-from worker.jobs.look import look
+from worker.jobs.look import look_settled
 from worker.jobs.offer import publish
 from worker.postgres.connection import Purpose
 from worker.postgres.session import Session
@@ -43,7 +43,7 @@ def run(_verb: str, flags: "Flags") -> ExitCode:
 
 async def _publish(app: App, bundle: Bundle, flags: "Flags") -> None:
     async def work(session: Session) -> tuple[PublishDecision, str, str]:
-        view = await look(session, app.site, bundle)
+        view = await look_settled(session, app.site, bundle)
         decision = await publish(session, app.site, view, bundle, Intent.EXPLICIT)
         return decision, view.line, view.survey.target.name
 

@@ -9,9 +9,10 @@ import anyio
 from worker import __version__
 from worker.applier.run import read
 from worker.cli.app import App
+from worker.cli.arguments import whole_number
 from worker.cli.output import print_json, print_line, print_table
 from worker.core.migration import Direction, Gate
-from worker.core.plan import Adopt, Run
+from worker.core.plan import Adopt, Back, Goal, Run, To
 from worker.core.snapshot import Snapshot, TargetStatus
 from worker.core.status_document import status_document
 from worker.errors import ExitCode
@@ -33,6 +34,9 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON document")
     if verb == "plan":
         parser.add_argument("--check", action="store_true", help="exit 10 if there is anything to do")
+        goal = parser.add_mutually_exclusive_group()
+        goal.add_argument("--down", metavar="N", type=whole_number, help="what undoing the last N would do")
+        goal.add_argument("--goto", metavar="V", type=whole_number, help="what going to version V would do")
     if verb == "history":
         parser.add_argument("--limit", "-n", type=int, default=_HISTORY, metavar="N", help="rows, 50 if not said")
     if verb == "status":
@@ -46,36 +50,44 @@ def run(verb: str, flags: "Flags") -> ExitCode:
 
 
 async def _plan(app: App, flags: "Flags") -> ExitCode:
+    goal = _goal(flags)
     async with app.session() as session, told(session, "looking at the target"):
-        seen = await preview(session, app.site, app.source(), LATEST)
-    _print_plan(seen, as_json=flags.own.json)
+        seen = await preview(session, app.site, app.source(), goal)
+    _print_plan(seen, goal, as_json=flags.own.json)
     return ExitCode.PENDING if seen.effects and flags.own.check else ExitCode.OK
 
 
-def _print_plan(seen: Preview, *, as_json: bool) -> None:
+def _goal(flags: "Flags") -> Goal:
+    if flags.own.down is not None:
+        return Back(flags.own.down)
+    return LATEST if flags.own.goto is None else To(flags.own.goto)
+
+
+def _print_plan(seen: Preview, goal: Goal, *, as_json: bool) -> None:
     target, bundle = seen.view.survey.target.name, seen.bundle.label
     adopted = [entry.version for effect in seen.effects if isinstance(effect, Adopt) for entry in effect.entries]
-    steps = [_step(run) for run in seen.runs]
+    steps = [_step(run, bundle) for run in seen.runs]
     if as_json:
         print_json({"target": target, "bundle": bundle, "adopt": adopted, "run": steps})
         return
     if not seen.effects:
-        print_line(f"{target}: nothing to do; {bundle} is applied")
+        print_line(f"{target}: nothing to do" + (f"; {bundle} is applied" if goal == LATEST else ""))
         return
     if adopted:
         print_line(f"adopt {len(adopted)} versions up to {adopted[-1]} that golang-migrate recorded")
     if steps:
-        head = ("version", "name", "mode", "statements", "gate")
+        head = ("direction", "version", "name", "bundle", "mode", "statements", "gate")
         print_table(head, [[step[key] for key in head] for step in steps])
 
 
-def _step(effect: Run) -> dict[str, object]:
+def _step(effect: Run, bundle: str) -> dict[str, object]:
     migration, script = effect.migration, read(effect.migration, effect.direction)
     side = migration.up if effect.direction is Direction.UP else migration.down
     return {
         "version": migration.version,
         "name": migration.name,
         "direction": effect.direction.value,
+        "bundle": effect.lender or bundle,
         "mode": script.mode.value,
         "statements": sum(len(segment.statements) for segment in script.segments),
         "segments": len(script.segments),
@@ -126,16 +138,16 @@ async def _history(app: App, flags: "Flags") -> ExitCode:
     async with app.session() as session, told(session, "reading the history"):
         view = await look(session, app.site)
         rows = await TargetHalf(session, view.survey.target).history(flags.own.limit) if view.has_control else []
-    keys = ("at", "action", "version", "name", "bundle", "mode", "duration_ms", "role", "worker")
+    keys = ("at", "action", "version", "name", "bundle", "mode", "duration_ms", "role", "worker", "note")
     if flags.own.json:
         print_json([{key: row[key] for key in keys} for row in rows])
         return ExitCode.OK
     shown = [
         (row["at"].isoformat(sep=" ", timespec="seconds"), row["action"], row["version"], row["name"], row["bundle"],
-         row["mode"], f"{row['duration_ms']:.1f} ms", row["role"], row["worker"])
+         row["mode"], f"{row['duration_ms']:.1f} ms", row["role"], row["worker"], row["note"])
         for row in rows
     ]  # fmt: skip
-    print_table(("at", "action", "version", "name", "bundle", "mode", "took", "role", "worker"), shown)
+    print_table(("at", "action", "version", "name", "bundle", "mode", "took", "role", "worker", "note"), shown)
     return ExitCode.OK
 
 

@@ -9,6 +9,7 @@ from worker.cli.app import App
 from worker.cli.output import print_line
 from worker.errors import ExitCode
 from worker.jobs import steer
+from worker.jobs.force import force
 
 if TYPE_CHECKING:
     from worker.cli.arguments import Flags
@@ -58,6 +59,6 @@ async def _resume(session: "Session", app: App, _flags: "Flags") -> str:
 
 
 async def _force(session: "Session", app: App, flags: "Flags") -> str:
-    report = await steer.force(session, app.site, flags.own.version, app.source())
+    report = await force(session, app.site, flags.own.version, app.source())
     at = "no version" if report.version is None else f"version {report.version}"
     return f"{report.target.name}: recorded at {at}, and pinned until tidegate resume; no SQL was run"

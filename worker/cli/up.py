@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 import anyio
 
 from worker.cli.app import App
+from worker.cli.arguments import whole_number
 from worker.cli.confirm import confirm
 from worker.cli.output import print_json, print_line
 from worker.core.bundle import Bundle
 from worker.core.migration import Direction
-from worker.core.plan import Back, Goal, Latest, Next, To
+from worker.core.plan import Back, Goal, Latest, Next, Run, To
 from worker.core.reconcile import Insistence
 from worker.errors import ExitCode, UsageError
 from worker.jobs.bring import bring
+from worker.jobs.look import look_settled
 from worker.jobs.preview import preview
 from worker.jobs.site import Report, Request, Result
 from worker.postgres.session import Session
@@ -26,21 +28,15 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
     """The arguments of the verbs that move a target."""
     match verb:
         case "up":
-            parser.add_argument("count", metavar="N", type=_count, nargs="?", help="apply the next N only; pins")
+            parser.add_argument("count", metavar="N", type=whole_number, nargs="?", help="apply the next N only; pins")
         case "down":
-            parser.add_argument("count", metavar="N", type=_count, nargs="?", help="how many to undo, 1 if not said")
+            parser.add_argument("count", metavar="N", type=whole_number, nargs="?", help="undo the last N, default 1")
             parser.add_argument("--all", "-all", action="store_true", help="undo all of them")
         case _:
-            parser.add_argument("version", metavar="V", type=_count, help="the version that is to be the highest")
+            parser.add_argument("version", metavar="V", type=whole_number, help="the version that is to be the highest")
     if verb != "up":
         parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON document")
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"got {text!r}; it takes a whole number, 0 or more")
-    return int(text)
 
 
 def run(verb: str, flags: "Flags") -> ExitCode:
@@ -58,7 +54,7 @@ def run(verb: str, flags: "Flags") -> ExitCode:
         case _:
             goal, pin = To(own.version), f"goto {own.version}"
     report = anyio.run(bring_about, App(flags), goal, pin, verb == "up" or own.yes)
-    _print(report, as_json=own.json)
+    _print(report, pin if report.result in {Result.APPLIED, Result.UP_TO_DATE} else None, as_json=own.json)
     return ExitCode.OK
 
 
@@ -67,25 +63,31 @@ async def bring_about(app: App, goal: Goal, pin: str | None, agreed: bool) -> Re
     bundle = app.source()
 
     async def work(session: Session) -> Report:
-        if not agreed:
-            await _confirm(session, app, bundle, goal)
-        return await bring(session, app.site, Request(Insistence.COMMAND, goal, bundle, pin), bundle)
+        shown = None if agreed else await _confirm(session, app, bundle, goal)
+        return await bring(session, app.site, Request(Insistence.COMMAND, goal, bundle, pin, shown), bundle)
 
     return await app.with_session(work)
 
 
-async def _confirm(session: Session, app: App, given: Bundle | None, goal: Goal) -> None:
-    """Show what would be undone, and ask; off a terminal, `--yes` has to be said."""
+async def _confirm(session: Session, app: App, given: Bundle | None, goal: Goal) -> tuple[int, ...]:
+    """Show what would be undone, and ask; off a terminal, `--yes` has to be said. Returns what was agreed to."""
+    await look_settled(session, app.site, given)
     seen = await preview(session, app.site, given, goal)
     undone = [run for run in seen.runs if run.direction is Direction.DOWN]
-    if not undone:
-        return
     for run in undone:
-        print_line(f"undo {run.migration.version} {run.migration.name}")
-    confirm("undoing migrations", f"undo these {len(undone)} in {seen.view.survey.target.name}?")
+        print_line(f"undo {run.migration.version} {run.migration.name}{_lent(run)}")
+    if undone:
+        confirm("undoing migrations", f"undo these {len(undone)} in {seen.view.survey.target.name}?")
+    return tuple(run.migration.version for run in undone)
 
 
-def _print(report: Report, *, as_json: bool) -> None:
+def _lent(run: Run) -> str:
+    if run.lender is not None:
+        return f" (bundle {run.lender})"
+    return "" if run.migration.down is not None else " (no down file: only the record goes)"
+
+
+def _print(report: Report, pinned: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(
             {
@@ -95,11 +97,13 @@ def _print(report: Report, *, as_json: bool) -> None:
                 "applied": list(report.applied),
                 "adopted": report.adopted,
                 "version": report.version,
+                "pinned": pinned,
                 "why": report.why,
             }
         )
         return
     at = "no version" if report.version is None else f"version {report.version}"
+    at += "" if pinned is None else ", and pinned until tidegate resume"
     adopted = f", {report.adopted} adopted from golang-migrate" if report.adopted else ""
     match report.result:
         case Result.APPLIED:

@@ -6,16 +6,16 @@ from typing import assert_never
 
 import anyio
 
-from worker.core.bundle import Bundle
 from worker.core.events import FenceRejected, JobFailed, JobFinished, JobStarted, Outcome
 from worker.core.job import JobEvent
-from worker.core.plan import Pending, Refused, UpToDate, plan
+from worker.core.plan import Pending, Refused, UpToDate
 from worker.core.readiness import Readiness
 from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TidegateError, TimedOutError
 from worker.jobs.execution import Execution, Statement
-from worker.jobs.look import View, is_wanted, order_of
+from worker.jobs.look import View, is_wanted
 from worker.jobs.offer import check_scripts, refused
 from worker.jobs.site import LATEST, Report, Request, Result, Site
+from worker.jobs.work import Work
 from worker.postgres.faults import ConnectionLostError, FencedError
 from worker.postgres.home_half import HomeHalf, Job, JobFailure
 from worker.postgres.lock import Held
@@ -26,12 +26,13 @@ _RECORD_SECONDS = 2.0
 class Attempt:
     """An attempt with everything read anew."""
 
-    def __init__(self, held: Held, site: Site, view: View, bundle: Bundle) -> None:
+    def __init__(self, held: Held, site: Site, view: View, work: Work) -> None:
         self._held = held
-        self._session = held.session.bind(bundle=bundle.label)
+        self._session = held.session.bind(bundle=work.bundle.label)
         self._site = site
         self._view = view
-        self._bundle = bundle
+        self._bundle = work.bundle
+        self._plan = work.plan
         self._home = HomeHalf(held.session, view.line)
         self._job: Job | None = None
         self._began = held.session.clock()
@@ -84,21 +85,21 @@ class Attempt:
         )
 
     async def _apply(self, request: Request, execution: Execution) -> None:
-        decided = plan(self._bundle, execution.observed, order_of(self._site, self._bundle), request.goal)
-        match decided:
+        match self._plan:
             case Refused():
-                raise refused(decided, self._held.target)
+                raise refused(self._plan, self._held.target)
             case UpToDate():
                 return
             case Pending():
+                _check_agreed(request, self._plan)
                 await self._move(JobEvent.START, 0)
-                check_scripts(decided.effects)
-                versions = [run.migration.version for run in decided.runs]
+                check_scripts(self._plan.effects)
+                versions = [run.migration.version for run in self._plan.runs]
                 first, last = (versions[0], versions[-1]) if versions else (None, None)
                 self._session.emit(JobStarted(len(versions), first, last))
-                await execution.run(decided, request.pin)
+                await execution.run(self._plan, request.pin)
             case _:
-                assert_never(decided)
+                assert_never(self._plan)
 
     async def _record(self, execution: Execution, error: BaseException) -> None:
         """Say what became of the job; the ledger stays the truth where this cannot be said."""
@@ -131,6 +132,17 @@ class Attempt:
             failure = JobFailure(error.reason, error.message, error.hint, place)
         self._job = await self._home.move_job(
             self._job, event, epoch=self._held.epoch, applied=applied, failure=failure
+        )
+
+
+def _check_agreed(request: Request, pending: Pending) -> None:
+    """Undo nothing but what a person was shown and agreed to, whatever was applied since."""
+    undone = pending.undone
+    if request.agreed is not None and request.agreed != undone:
+        raise RefusedError(
+            f"what would be undone changed meanwhile: it is {', '.join(map(str, undone)) or 'nothing'} now",
+            hint="say it again, and look at what is shown",
+            reason="changed",
         )
 
 

@@ -8,10 +8,11 @@ from worker.core.bundle import Bundle
 from worker.core.reconcile import Action
 from worker.core.wanted import Intent
 from worker.jobs.decide import Decision, decide, decide_early
-from worker.jobs.look import View, is_wanted, look
+from worker.jobs.look import Control, View, is_wanted, look, look_settled
 from worker.jobs.offer import publish
 from worker.jobs.preflight import check_standing
 from worker.jobs.site import Report, Request, Site
+from worker.jobs.work import work_out
 from worker.postgres.home_half import HomeHalf
 from worker.postgres.lock import Held, Keys, hold, raise_fence
 from worker.postgres.session import Session
@@ -51,7 +52,7 @@ class _Bringing:
         if decision.action is Action.NOTHING:
             return self._report(view, decision)
         check_standing(view.survey.standing)
-        if not view.has_control:
+        if view.control is not Control.CURRENT:
             await control_schema.ensure(self._session, self._site.limits, self._site.readers)
         keys = Keys.of_target(view.survey.target, view.survey.database)
         async with hold(self._session, keys, self._site.limits.advisory_timeout) as waited:
@@ -60,9 +61,9 @@ class _Bringing:
     async def _offered(self) -> View:
         """Look, and publish what is offered; then look at what came of it, of other publishers' offers too."""
         offer = self._request.offer
-        view = await self._look()
         if offer is None:
-            return view
+            return await self._look()
+        view = self._bound(await look_settled(self._session, self._site, self._at_hand))
         if not is_wanted(view, offer):
             check_standing(view.survey.standing)
         await publish(self._session, self._site, view, offer, Intent.AUTOMATIC)
@@ -82,10 +83,10 @@ class _Bringing:
             case Action.STAMP:
                 await self._stamp(held, view)
                 return self._report(view, decision)
-            case Action.WORK if decision.bundle is not None:
+            case Action.WORK if decision.work is not None:
                 from worker.jobs.attempt import Attempt  # noqa: PLC0415  the applier is slow to load, and this is rare
 
-                return await Attempt(held, self._site, view, decision.bundle).bring(self._request)
+                return await Attempt(held, self._site, view, decision.work).bring(self._request)
             case Action.WORK | Action.PLAN:
                 raise AssertionError("it was decided with a bundle")
             case _:
@@ -100,7 +101,9 @@ class _Bringing:
         statement.tell(row, None)
 
     async def _look(self) -> View:
-        view = await look(self._session, self._site, self._at_hand)
+        return self._bound(await look(self._session, self._site, self._at_hand))
+
+    def _bound(self, view: View) -> View:
         self._session = self._session.bind(target=view.survey.target.name)
         return view
 
@@ -109,7 +112,8 @@ class _Bringing:
         if early is not None:
             return early
         bundle = self._given or await self._wanted(view)
-        return decide(self._site, self._request, view, self._given, bundle)
+        work = await work_out(self._session, self._site, view, bundle, self._request.goal)
+        return decide(self._site, self._request, view, self._given, work)
 
     async def _wanted(self, view: View) -> Bundle:
         """The wanted bundle; its files are read where they are not at hand, and are at hand from then on."""

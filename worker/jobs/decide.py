@@ -3,21 +3,22 @@
 from dataclasses import dataclass
 
 from worker.core.bundle import Bundle
-from worker.core.plan import Plan, plan
+from worker.core.plan import Plan
 from worker.core.reconcile import Action, Asked, JobSeen, Row, Scope, Seen, Subject, next_action
-from worker.jobs.look import View, is_wanted, order_of
+from worker.jobs.look import View, is_wanted
 from worker.jobs.readiness import is_settled, is_stale
 from worker.jobs.site import LATEST, Request, Result, Site
+from worker.jobs.work import Work
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do; `result` and `why` say what to report where nothing is worked on, `bundle` what was decided with."""
+    """What to do; `result` and `why` say what to report where nothing is worked on, `work` what it is otherwise."""
 
     action: Action
     result: Result
     why: str | None = None
-    bundle: Bundle | None = None
+    work: Work | None = None
 
 
 def decide_early(site: Site, request: Request, view: View, given: Bundle | None) -> Decision | None:
@@ -26,19 +27,18 @@ def decide_early(site: Site, request: Request, view: View, given: Bundle | None)
     return None if decision.action is Action.PLAN else decision
 
 
-def decide(site: Site, request: Request, view: View, given: Bundle | None, bundle: Bundle) -> Decision:
-    """Decide with the bundle at hand: the given one, or else the wanted one."""
-    decided = plan(bundle, view.observation.observed, order_of(site, bundle), request.goal)
-    return _decision(request, view, _seen(site, view, given, decided), bundle)
+def decide(site: Site, request: Request, view: View, given: Bundle | None, work: Work) -> Decision:
+    """Decide with a plan, made with the given bundle or else with the wanted one."""
+    return _decision(request, view, _seen(site, view, given, work.plan), work)
 
 
-def _decision(request: Request, view: View, seen: Seen, bundle: Bundle | None) -> Decision:
+def _decision(request: Request, view: View, seen: Seen, work: Work | None) -> Decision:
     decided = next_action(Asked(request.insistence, _scope(request, view)), seen)
     if decided.why is None:
-        return Decision(decided.action, Result.UP_TO_DATE, bundle=bundle)
+        return Decision(decided.action, Result.UP_TO_DATE, work=work)
     result = Result.NOTHING_WANTED if seen.subject is Subject.NOTHING else Result.LEFT_ALONE
     why = f"{decided.why} on {view.line}" if seen.subject is Subject.NOTHING else decided.why
-    return Decision(decided.action, result, why, bundle)
+    return Decision(decided.action, result, why, work)
 
 
 def _scope(request: Request, view: View) -> Scope:

@@ -110,14 +110,18 @@ class Execution:
         )
 
     async def finish(self, pin: str | None) -> Readiness:
-        """State what is true at the end; without a `pin`, a pinned target is let go in the same transaction."""
-        return await self.write_readiness(unpin=pin is None and self._view.observation.pinned is not None)
+        """State what is true at the end; in the same transaction the target is pinned, or let go without a `pin`.
 
-    async def write_readiness(self, *, unpin: bool = False) -> Readiness:
-        """Write the row that states what is true now."""
+        It is pinned with each migration already, but there need not have been one.
+        """
+        changes = pin is not None or self._view.observation.pinned is not None
+        return await self.write_readiness(pin_sql(self._held, pin) if changes else "")
+
+    async def write_readiness(self, also: str = "") -> Readiness:
+        """Write the row that states what is true now; `also` is SQL that commits together with it."""
         async with fenced(self._held, "writing readiness"):
-            if unpin:
-                await self._half.pin(self._held, None)
+            if also:
+                await self._held.session.conn.execute(also)
             row, seconds = await self._statement.write(self.observed)
         self._written = self.observed
         self._statement.tell(row, seconds if self.applied and row.lowest_pending is None else None)

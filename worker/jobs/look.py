@@ -1,6 +1,7 @@
 """Looks at a target without a lock: enough to say that there is nothing to do, or to show it to a person."""
 
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from worker import control_schema
 from worker.core.bundle import Bundle, OrderPolicy
@@ -9,26 +10,39 @@ from worker.errors import RefusedError
 from worker.jobs.preflight import check_sight
 from worker.jobs.site import Rivals, Site
 from worker.postgres.home_half import Job, Row, TargetRow
+from worker.postgres.lock import Keys, hold
 from worker.postgres.session import Session
-from worker.postgres.sight import Sight, see
+from worker.postgres.sight import see
 from worker.postgres.target_half import Observation, Survey, TargetHalf, survey
+
+
+class Control(Enum):
+    """The control schema beside this program's: not there or half made, to be upgraded before a write, or as new."""
+
+    ABSENT = "absent"
+    OLDER = "older"
+    CURRENT = "current"
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """A target as it was seen; `wanted` is the line's wanted bundle, `job` the target's job for it.
 
-    Without a control schema that is as new as this program, `has_control` is false and only the version table was
-    read.
+    Where the control schema is absent, only the version table was read.
     """
 
     survey: Survey
-    has_control: bool
+    control: Control
     line: str
     observation: Observation
     wanted: Row | None = None
     target: TargetRow | None = None
     job: Job | None = None
+
+    @property
+    def has_control(self) -> bool:
+        """Whether there is a control schema to read."""
+        return self.control is not Control.ABSENT
 
     @property
     def pinned(self) -> str | None:
@@ -65,17 +79,31 @@ async def look(session: Session, site: Site, offer: Bundle | None = None) -> Vie
     said = site.line or (None if offer is None else offer.manifest.line)
     line = said or seen.target.table
     sight = await see(session, seen.target, line, has_table=seen.has_table) if seen.has_control else None
-    if sight is None or not control_schema.covers(sight.versions, session.control):
+    if sight is None or sight.versions.target is None or sight.versions.home is None:
         observation = await TargetHalf(session, seen.target).observe_version(has_table=seen.has_table)
         observation = await _with_rivals(session, seen, site, observation, has_control=False)
-        return View(seen, has_control=False, line=line, observation=observation)
+        return View(seen, Control.ABSENT, line, observation)
     observation = await _with_rivals(session, seen, site, sight.observation, has_control=True)
     followed = line if sight.target is None else _followed(seen, said, sight.target)
-    return _view(seen, followed, observation, sight)
+    # Upgrades are additive within a major version: an older one says all that a decision needs.
+    control = Control.CURRENT if control_schema.covers(sight.versions, session.control) else Control.OLDER
+    return View(seen, control, followed, observation, sight.wanted, sight.target, sight.job)
 
 
-def _view(seen: Survey, line: str, observation: Observation, sight: Sight) -> View:
-    return View(seen, True, line, observation, sight.wanted, sight.target, sight.job)  # noqa: FBT003  a field's value
+async def look_settled(session: Session, site: Site, offer: Bundle | None = None) -> View:
+    """Look; where another program's dirt is seen, wait for the lock and look again under it.
+
+    A golang-migrate marks a version as dirty while it runs it: that the run failed is known only once it let go.
+
+    Raises:
+        TimedOutError: The lock was not free in time; says who holds it.
+    """
+    view = await look(session, site, offer)
+    observed = view.observation.observed
+    if observed.is_ours or observed.recorded is None or not observed.recorded.dirty:
+        return view
+    async with hold(session, Keys.of_target(view.survey.target, view.survey.database), site.limits.advisory_timeout):
+        return await look(session, site, offer)
 
 
 async def _with_rivals(

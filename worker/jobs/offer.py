@@ -3,7 +3,8 @@
 from worker import control_schema
 from worker.core.bundle import Bundle, Relation
 from worker.core.events import BundleKept, BundleOffered, BundlePublished
-from worker.core.plan import Effect, Pending, Refused, Run, UpToDate, plan
+from worker.core.plan import Effect, Pending, Refused, Run, UpToDate
+from worker.core.planner import plan
 from worker.core.target import Target
 from worker.core.wanted import (
     AlreadyWanted,
@@ -16,7 +17,7 @@ from worker.core.wanted import (
     PublishDecision,
 )
 from worker.errors import RefusedError
-from worker.jobs.look import View, is_wanted, order_of
+from worker.jobs.look import Control, View, is_wanted, order_of
 from worker.jobs.preflight import check_standing
 from worker.jobs.site import LATEST, Site
 from worker.postgres.home_half import HomeHalf
@@ -34,7 +35,7 @@ async def publish(session: Session, site: Site, view: View, bundle: Bundle, inte
         decision: PublishDecision = AlreadyWanted(view.wanted.published)
     else:
         check(bundle, view, site)
-        if not view.has_control:
+        if view.control is not Control.CURRENT:
             check_standing(view.survey.standing)
             await control_schema.ensure(session, site.limits, site.readers)
         decision = await HomeHalf(session, view.line).publish(bundle, intent)

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from worker.core.bundle import Bundle
-from worker.core.plan import Effect, Goal, Pending, Refused, Run, plan
-from worker.errors import RefusedError
-from worker.jobs.look import View, look, order_of
+from worker.core.plan import Effect, Goal, Pending, Refused, Run
+from worker.jobs.look import View, look
 from worker.jobs.offer import refused
 from worker.jobs.site import Site
-from worker.postgres.home_half import HomeHalf
+from worker.jobs.work import required_at_hand, work_out
 from worker.postgres.session import Session
 
 
@@ -33,14 +32,8 @@ async def preview(session: Session, site: Site, given: Bundle | None, goal: Goal
         RefusedError: There is neither, or nothing may be done, and why.
     """
     view = await look(session, site, given)
-    bundle = given
-    if bundle is None and view.wanted is not None:
-        bundle = await HomeHalf(session, view.line).load(view.wanted)
-    if bundle is None:
-        raise RefusedError(
-            "no bundle is published, and no directory was given", hint="say --source DIR", reason="no_version"
-        )
-    decided = plan(bundle, view.observation.observed, order_of(site, bundle), goal)
+    bundle = await required_at_hand(session, view, given)
+    decided = (await work_out(session, site, view, bundle, goal)).plan
     if isinstance(decided, Refused):
         raise refused(decided, view.survey.target)
     return Preview(view, bundle, decided.effects if isinstance(decided, Pending) else ())

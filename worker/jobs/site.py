@@ -37,13 +37,15 @@ class Site:
 class Request:
     """What is asked for: a goal, and perhaps a bundle that is offered for it.
 
-    `pin` names the command that pins the target, None lets a pinned one go where a person asked.
+    `pin` names the command that pins the target, None lets a pinned one go where a person asked. `agreed` are the
+    versions that a person was shown and agreed to undo, None where that was not asked.
     """
 
     insistence: Insistence
     goal: Goal = LATEST
     offer: Bundle | None = None
     pin: str | None = None
+    agreed: tuple[int, ...] | None = None
 
 
 class Result(Enum):

@@ -185,22 +185,38 @@ INSERT INTO :"schema".history (target, version, name, action, checksum, bundle, 
 SELECT target, version, name, $9, checksum, bundle, mode, worker, epoch FROM taken;
 
 -- name: forget_above
--- Take versions above $2 out of the ledger, by force. $1: target, $3: worker, $4: epoch.
+-- Take versions above $2 out of the ledger. $1: target, $3: worker, $4: epoch, $5: action, $6: mode.
 WITH gone AS (
     DELETE FROM :"schema".ledger WHERE target = $1 AND version > $2
     RETURNING target, version, name, checksum, bundle
 )
 INSERT INTO :"schema".history (target, version, name, action, checksum, bundle, mode, worker, epoch)
-SELECT target, version, name, 'force', checksum, bundle, 'forced', $3, $4 FROM gone;
+SELECT target, version, name, $5, checksum, bundle, $6, $3, $4 FROM gone ORDER BY version DESC;
+
+-- name: accept
+-- Record other checksums of applied versions, and why. $1: target, $2: bundle, $3: worker, $4: epoch, $5: versions,
+-- $6: checksums, $7: why.
+WITH changed AS (
+    UPDATE :"schema".ledger AS l SET checksum = u.checksum, bundle = $2
+    FROM unnest($5::bigint[], $6::text[]) AS u (version, checksum)
+    WHERE l.target = $1 AND l.version = u.version
+    RETURNING l.target, l.version, l.name, l.checksum, l.bundle
+)
+INSERT INTO :"schema".history (target, version, name, action, checksum, bundle, mode, worker, epoch, note)
+SELECT target, version, name, 'repair', checksum, bundle, 'accepted', $3, $4, $7 FROM changed ORDER BY version;
+
+-- name: recorded_from
+-- The bundle that each applied version was recorded from. $1: target.
+SELECT version, bundle FROM :"schema".ledger WHERE target = $1;
 
 -- name: clear_journal
 -- Forget what was under way. $1: target.
 DELETE FROM :"schema".journal WHERE target = $1;
 
 -- name: history
--- What was done to a target, newest first. $1: target, $2: limit.
-SELECT version, name, action, bundle, mode, at, role, worker, duration_ms, epoch
-FROM :"schema".history WHERE target = $1 ORDER BY id DESC LIMIT $2;
+-- What was done to a target, newest first; a control schema that is older has no notes. $1: target, $2: limit.
+SELECT version, name, action, bundle, mode, at, role, worker, duration_ms, epoch, to_jsonb(h) ->> 'note' AS note
+FROM :"schema".history AS h WHERE target = $1 ORDER BY id DESC LIMIT $2;
 
 -- name: missing_readers
 -- Which of these roles lack what the gate needs. $1: role names.

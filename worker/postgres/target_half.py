@@ -3,7 +3,7 @@
 The writes go into a transaction that the caller opened with `fenced`, so that several of them can commit together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -191,10 +191,21 @@ class TargetHalf:
 
     async def force(self, held: Held, version: int | None) -> None:
         """Set the version table, and forget what the ledger holds above it and what was under way."""
-        above = -1 if version is None else version
         await self._conn.execute(version_row_sql(self._target, version, dirty=False))
-        await self._conn.execute(self._sql["forget_above"], self._target.name, above, self._worker, held.epoch)
+        await self.forget_above(held, version, Action.FORCE)
         await self._conn.execute(self._sql["clear_journal"], self._target.name)
+
+    async def forget_above(self, held: Held, version: int | None, action: Action) -> None:
+        """Take what is above the version out of the ledger, all of it for None; history keeps it."""
+        above = -1 if version is None else version
+        mode = {Action.ADOPT: "forgotten", Action.FORCE: "forced"}[action]
+        values = (self._target.name, above, self._worker, held.epoch, action.value, mode)
+        await self._conn.execute(self._sql["forget_above"], *values)
+
+    async def accept(self, held: Held, checksums: Mapping[int, str], bundle: str, why: str) -> None:
+        """Record these checksums, by version, as of the files that were applied; `why` goes into the history."""
+        values = (self._target.name, bundle, self._worker, held.epoch, list(checksums), list(checksums.values()), why)
+        await self._conn.execute(self._sql["accept"], *values)
 
     async def pin(self, held: Held, what: str | None) -> None:
         """Pin the target, saying what pinned it, or let it go."""
@@ -220,6 +231,12 @@ class TargetHalf:
             f"{self._session.control}_ready",
         )
         return seconds
+
+    async def recorded_from(self) -> dict[int, str]:
+        """The label of the bundle that each version in the ledger was recorded from."""
+        async with told(self._session, "reading the ledger"):
+            rows = await self._conn.fetch(self._sql["recorded_from"], self._target.name)
+        return {row["version"]: row["bundle"] for row in rows}
 
     async def history(self, limit: int) -> "list[Record]":
         """What was done to the target, newest first."""

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from worker.cli.arguments import Flags
 
 _VERBS = {
+    "adopt": "have the ledger follow a version table that another program moved; runs no SQL",
     "config": "print the settings in force, where each comes from, and no secret",
     "grants": "print the set-up of the roles as SQL: owner, migrator, API, publisher and reader",
+    "repair": "list files that were rewritten after they had been applied, or --accept them",
     "upgrade": "create the control schema, or bring it up to this program; applies no bundle",
     "uninstall": "drop the control schema and leave the version table: the way back to golang-migrate",
 }

@@ -8,7 +8,7 @@ import anyio
 from worker import control_schema
 from worker.cli.output import print_line
 from worker.errors import ExitCode
-from worker.jobs.look import look
+from worker.jobs.look import Control, look
 from worker.jobs.preflight import check_standing
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(app: "App", _flags: "Flags") -> ExitCode:
 async def _upgrade(app: "App") -> str:
     async def work(session: "Session") -> str:
         view = await look(session, app.site)
-        if view.has_control:
+        if view.control is Control.CURRENT:
             return f"the control schema {session.control} is as new as this program; nothing to do"
         check_standing(view.survey.standing)
         await control_schema.ensure(session, app.site.limits, app.site.readers)
