@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.bundle import Bundle
 from worker.core.checkup import examine
-from worker.core.findings import Finding, error, fine, warning
+from worker.core.findings import Finding, Severity, error, fine, warning
 from worker.core.plan import Latest
 from worker.errors import RefusedError, TidegateError
 from worker.gate import lacking
@@ -28,17 +28,18 @@ async def examine_target(session: Session, site: Site, bundle: Bundle | None) ->
         ConnectionLostError: The connection broke.
     """
     seen = await survey(session, site.schema, site.table)
-    facts = await read_facts(session, seen, site.readers)
-    return (*examine(facts), *await _planned(session, site, bundle))
+    findings = examine(await read_facts(session, seen, site.readers))
+    if any(each.severity is Severity.ERROR for each in findings):
+        return findings
+    return (*findings, *await _planned(session, site, bundle))
 
 
 async def _planned(session: Session, site: Site, bundle: Bundle | None) -> tuple[Finding, ...]:
-    """What the planner says; a privilege that it lacks is a finding already, and without a bundle it says nothing."""
+    """What the planner says; without a bundle it says nothing."""
     try:
         seen = await preview(session, site, bundle, Latest())
     except RefusedError as refusal:
-        known = refusal.reason in {"privilege", "owner", "no_version"}
-        return () if known else (error(refusal.reason, refusal.message, advice=refusal.hint),)
+        return () if refusal.reason == "no_version" else (of_refusal(refusal),)
     count = len(seen.runs)
     return (fine("plan", f"bundle {seen.bundle.label}: {count} migrations are pending"),)
 

@@ -165,10 +165,8 @@ def test_a_schema_of_the_applications_own_is_made_for_the_owner(
 ) -> None:
     role_names.set_up("--app-schema", schema, "--app-schema", "public", "--publisher", "none")
     source = migrations_in(tmp_path / "m", tables(1))
-    options = f"-c role={role_names.owner} -c search_path={schema}".replace("Odd schema", '"Odd\\ schema"')
-    environment = {**role_names.migrating, "DB_MIGRATIONS_OPTIONS": options}
 
-    finish(tidegate("up", "--source", source, env=environment))
+    finish(tidegate("up", "--source", source, env=role_names.migrating))
 
     assert role_names.psql("api", f'SELECT count(*) FROM "{schema}".t1') == "0"
 
@@ -191,11 +189,7 @@ def test_a_later_run_without_the_option_is_told_apart_and_changes_nothing(
 
 
 def test_the_first_run_beside_golang_migrate_without_its_option_is_told_apart(roles: RoleSet, tmp_path: Path) -> None:
-    roles.database.psql(
-        f'SET ROLE "{roles.owner}";'
-        "CREATE TABLE schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL);"
-        "INSERT INTO schema_migrations VALUES (1, false)"
-    )
+    roles.database.psql("DROP SCHEMA tidegate; INSERT INTO schema_migrations VALUES (1, false)")
     before = content(roles.database)
     source = migrations_in(tmp_path / "m", tables(1, 2))
 
@@ -211,6 +205,7 @@ def test_what_a_run_without_the_option_made_is_explained_and_can_be_given_to_the
     roles: RoleSet, tmp_path: Path
 ) -> None:
     database, source = roles.database, migrations_in(tmp_path / "m", tables(1))
+    roles.undo_tables()
     database.psql(
         f'GRANT CREATE ON DATABASE {database.name} TO "{roles.migrator}";'
         f'GRANT CREATE ON SCHEMA public TO "{roles.migrator}"'
@@ -232,6 +227,50 @@ def test_what_a_run_without_the_option_made_is_explained_and_can_be_given_to_the
 
 def test_a_stranger_to_the_control_schema_is_told_what_would_let_it_look(roles: RoleSet, tmp_path: Path) -> None:
     call("up", "--source", migrations_in(tmp_path / "m", tables(1)), **roles.migrating).is_fine()
-    call("status", DB_URL=roles.dsn("reader")).is_error(
-        3, f"role {roles.base}_reader may not read the control schema tidegate", "GRANT SELECT ON ALL TABLES"
-    )
+    said = call("status", DB_URL=roles.dsn("api"))
+    said.is_error(3, f"role {roles.api} may not read the control schema tidegate", "GRANT SELECT ON ALL TABLES")
+    assert f'GRANT "{roles.owner}"' not in said.err
+
+
+def test_a_first_run_without_the_option_is_told_apart_and_changes_nothing(roles: RoleSet, tmp_path: Path) -> None:
+    before = content(roles.database)
+    source = migrations_in(tmp_path / "m", tables(1))
+    call("up", "--source", source, DB_URL=roles.dsn("migrator")).is_error(3, f"belongs to role {roles.owner}")
+    assert content(roles.database) == before
+
+
+def test_a_publisher_does_not_make_the_control_schema(roles: RoleSet, tmp_path: Path) -> None:
+    before = content(roles.database)
+    source = migrations_in(tmp_path / "m", tables(1))
+    call("publish", source, DB_URL=roles.dsn("publisher")).is_error(3, "is not to make it", "tidegate admin upgrade")
+    assert content(roles.database) == before
+    call("admin", "upgrade", **roles.migrating).is_fine()
+    roles.set_up()
+    call("publish", source, DB_URL=roles.dsn("publisher")).is_fine("published, and wanted now")
+
+
+def test_what_was_there_before_is_told_and_kept(role_names: RoleSet) -> None:
+    database = role_names.database
+    database.psql(f'CREATE ROLE "{role_names.owner}" SUPERUSER LOGIN; CREATE TABLE theirs (a int)')
+    database.psql(f'CREATE ROLE "{role_names.api}" LOGIN IN ROLE "{role_names.owner}"')
+
+    told = psql_at(database, database.dsn, role_names.sql())
+
+    assert f"role {role_names.owner} was there before, with attributes that it should not have" in told
+    assert f"role {role_names.api} is a member of the owner, and should not be" in told
+
+
+def test_a_table_of_somebody_elses_does_not_stop_the_set_up(database: Database, role_names: RoleSet) -> None:
+    admin = f"a_{database.name}"
+    database.psql(f"CREATE ROLE {admin} LOGIN CREATEROLE PASSWORD '{PASSWORD}'; CREATE TABLE theirs (a int)")
+    database.psql(f"ALTER DATABASE {database.name} OWNER TO {admin}")
+    if database.server.version < 15:  # until then the schema public was not the database owner's
+        database.psql(f"ALTER SCHEMA public OWNER TO {admin}")
+    try:
+        told = psql_at(database, database.dsn_as(admin, PASSWORD), role_names.sql())
+        assert "WARNING:  theirs belongs to postgres, who has to grant the API rights on it" in told
+        assert "ERROR" not in told
+    finally:
+        database.psql(f"REASSIGN OWNED BY {admin} TO postgres; DROP OWNED BY {admin}")
+        role_names.drop()
+        database.psql(f"DROP ROLE {admin}")

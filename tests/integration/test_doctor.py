@@ -49,10 +49,14 @@ CREATE SEQUENCE public.counted;
 CREATE DOMAIN public.short AS text;
 CREATE TYPE public.pair AS (a int, b int);
 CREATE TYPE public.span AS RANGE (subtype = int);
+CREATE FUNCTION public.of_kind(public."Odd kind") RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE AGGREGATE public.counts(*) (sfunc = int8inc, stype = bigint, initcond = '0');
+CREATE SCHEMA legacy;
+CREATE TABLE legacy.old (a int);
 """
 TRAPS = {
-    "create_on_database": ('REVOKE CREATE ON DATABASE {database} FROM "{owner}"', "error"),
-    "create_on_schema": ('REVOKE CREATE ON SCHEMA public FROM "{owner}"', "error"),
+    "create_on_database": ('DROP SCHEMA tidegate; REVOKE CREATE ON DATABASE {database} FROM "{owner}"', "error"),
+    "create_on_schema": ('DROP TABLE schema_migrations; REVOKE CREATE ON SCHEMA public FROM "{owner}"', "error"),
     "public_create": ("GRANT CREATE ON SCHEMA public TO PUBLIC", "warning"),
     "user_schema": ('CREATE SCHEMA "{owner}" AUTHORIZATION "{owner}"', "warning"),
     "setting": ("ALTER ROLE \"{migrator}\" SET session_replication_role = 'replica'", "warning"),
@@ -78,12 +82,13 @@ def test_a_trap_is_found_and_its_sql_takes_it_away(roles: RoleSet, check: str) -
 def test_a_missing_right_stops_the_run_before_anything_is_changed_and_names_the_grant(
     roles: RoleSet, tmp_path: Path
 ) -> None:
+    roles.undo_tables()
     roles.database.psql(f'REVOKE CREATE ON SCHEMA public FROM "{roles.owner}"')
     before = content(roles.database)
     source = files(tmp_path / "m", _1_a="CREATE SCHEMA more;")
 
     call("up", "--source", source, **roles.migrating).is_error(
-        3, roles.owner, f'GRANT USAGE, CREATE ON SCHEMA "public" TO "{roles.owner}";'
+        3, roles.owner, f'GRANT USAGE, CREATE ON SCHEMA "public" TO "{roles.owner}"'
     )
 
     assert content(roles.database) == before
@@ -206,7 +211,7 @@ def test_readers_that_are_not_there_or_cannot_read_are_told(roles: RoleSet, tmp_
 
 def test_a_gate_is_examined_with_the_applications_own_rights(roles: RoleSet, tmp_path: Path) -> None:
     environment = {"DB_URL": roles.dsn("api")}
-    assert of(examined("--gate", **environment), "gate_no_schema")
+    assert of(examined("--gate", **environment), "gate_no_table")
     call("up", "--source", files(tmp_path / "m", _1_a="SELECT 1;"), **roles.migrating).is_fine()
     (denied,) = of(examined("--gate", **environment), "gate_privilege")
     roles.database.psql(denied["advice"].removeprefix("run as its owner: "))
@@ -214,6 +219,7 @@ def test_a_gate_is_examined_with_the_applications_own_rights(roles: RoleSet, tmp
 
 
 def test_a_person_reads_severity_check_reason_and_sql(roles: RoleSet) -> None:
+    roles.undo_tables()
     roles.database.psql(f'REVOKE CREATE ON DATABASE {roles.database.name} FROM "{roles.owner}"')
     said = call("doctor", **roles.migrating)
     assert said.code == 3

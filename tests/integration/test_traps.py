@@ -11,10 +11,8 @@ from tests.fixtures.workers import start_worker
 from worker.core.lock_keys import golang_key
 from worker.core.target import Target
 
-TABLE = (
-    "CREATE TABLE {} (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO {} VALUES (1, false);"
-)
-AS_OWNER = 'SET ROLE "{owner}";'
+TABLE = "CREATE TABLE public.schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL);"
+ROW = "INSERT INTO public.schema_migrations VALUES (1, false);"
 
 
 @pytest.fixture
@@ -25,7 +23,7 @@ def source(tmp_path: Path) -> Path:
 TRAPS = {
     "the owner was granted to another login": (
         'REVOKE "{owner}" FROM "{migrator}"; GRANT "{owner}" TO "{reader}"',
-        'GRANT "{owner}" TO "{migrator}";',
+        'GRANT "{owner}" TO "{migrator}"',
     ),
     "CREATE was granted on another database": (
         'REVOKE CREATE ON DATABASE {database} FROM "{owner}"; GRANT CREATE ON DATABASE postgres TO "{owner}"',
@@ -36,11 +34,11 @@ TRAPS = {
         'GRANT USAGE, CREATE ON SCHEMA "public" TO "{owner}";',
     ),
     "the version table may only be read": (
-        f'{TABLE.format(*["schema_migrations"] * 2)} GRANT SELECT ON schema_migrations TO "{{owner}}"',
+        f'{TABLE} {ROW} GRANT SELECT ON schema_migrations TO "{{owner}}"',
         'ALTER TABLE "public"."schema_migrations" OWNER TO "{owner}";',
     ),
     "a schema of the role's name leads the search path": (
-        f'{AS_OWNER} {TABLE.format(*["public.schema_migrations"] * 2)} CREATE SCHEMA "{{owner}}"',
+        f'SET ROLE "{{owner}}"; {TABLE} {ROW} CREATE SCHEMA "{{owner}}"',
         'ALTER ROLE "{migrator}" IN DATABASE "{database}" SET search_path = "public";',
     ),
 }
@@ -56,10 +54,11 @@ def test_a_trap_is_told_with_its_sql_and_nothing_is_changed(roles: RoleSet, sour
         "reader": f"{roles.base}_reader",
     }
     prepare, sql = (text.format(**names) for text in TRAPS[trap])
+    roles.undo_tables()
     database.psql(prepare)
     before = content(database)
 
-    call("up", "--source", source, **roles.migrating).is_error(3, sql)
+    call("up", "--source", source, **roles.migrating).is_error(3, sql.rstrip(";"))
 
     assert content(database) == before
     database.psql(sql)
@@ -88,11 +87,12 @@ def test_a_worker_goes_on_by_itself_when_the_grant_was_given(
     roles: RoleSet, source: Path, tidegate: StartTidegate
 ) -> None:
     database = roles.database
+    roles.undo_tables()
     database.psql(f'REVOKE CREATE ON DATABASE {database.name} FROM "{roles.owner}"')
     options = ("--migrations-options", f"-c role={roles.owner}", "--poll-interval", "250ms")
     worker = start_worker(tidegate, roles.dsn("migrator"), "--source", source, *options)
     refused = worker.process.wait_for_event("job.failed", reason="privilege")
-    assert refused["hint"] == f'GRANT CREATE ON DATABASE "{database.name}" TO "{roles.owner}";'
+    assert refused["hint"] == f'GRANT CREATE ON DATABASE "{database.name}" TO "{roles.owner}"'
 
     database.psql(refused["hint"])
 

@@ -52,7 +52,7 @@ def test_a_setting_that_was_chosen_as_it_should_be_is_no_finding() -> None:
 def test_objects_are_told_by_owner_with_a_statement_each() -> None:
     objects = tuple(ForeignObject("TABLE", f"public.t{n}", "b" if n == 4 else "a") for n in range(5))
     first, second = told(replace(FACTS, objects=objects))
-    assert ("4 objects belong to role a" in first.message, first.sql.count("\n")) == (True, 3)
+    assert ("role a, and not owner's to alter: 4 in all" in first.message, first.sql.count("\n")) == (True, 3)
     assert second.sql == 'ALTER TABLE public.t4 OWNER TO "owner";'
 
 

@@ -56,7 +56,7 @@ def test_what_later_migrations_create_is_the_apis_to_use_in_each_schema() -> Non
 def test_a_role_that_is_not_wanted_is_left_out() -> None:
     said = call("admin", "grants", "--owner", "x_owner", "--dbname", "d", "--publisher", "none", "--reader", "none")
     said.is_fine('"x_owner"', '"x_migrator"', '"x_api"')
-    assert "publisher" not in said.out.replace("a publisher may publish", "")
+    assert "_publisher" not in said.out
 
 
 def test_the_database_is_that_of_the_settings() -> None:
@@ -72,6 +72,11 @@ def test_a_name_that_no_role_can_have_is_refused(name: str) -> None:
 @pytest.mark.parametrize("flags", [("--owner", "public"), ("--owner", "pg_owner"), ("--owner", "a", "--api", "none")])
 def test_a_name_that_postgresql_keeps_for_itself_is_refused(flags: tuple[str, ...]) -> None:
     call("admin", "grants", "--dbname", "d", *flags).is_error(2, "keeps for itself")
+
+
+def test_the_control_schema_is_not_one_of_the_applications() -> None:
+    said = call("admin", "grants", "--owner", "o", "--dbname", "d", "--app-schema", "x", TIDEGATE_SCHEMA="x")
+    said.is_error(2, "both the control schema and a schema of the application", "TIDEGATE_SCHEMA")
 
 
 def test_two_roles_of_one_name_are_refused() -> None:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fixtures.standings import FRESH, RUNNING
-from worker.core.standing import Owner, Role, Standing, membership, obstacles, obstacles_to_looking
+from tests.fixtures.standings import FRESH, OWNER, RUNNING
+from worker.core.dsn import role_option as parsed_role
+from worker.core.standing import Owner, Role, Standing, membership, obstacles, obstacles_to_looking, role_option
 
 
 def checks(at: Standing) -> list[str]:
@@ -25,6 +26,7 @@ def test_the_owner_may_begin(at: Standing) -> None:
         ({"has_control_schema": True}, "create_on_control_schema"),
         ({"has_schema": False, "may_create_in_schema": False}, "schema"),
         ({"may_create_in_schema": False}, "create_on_schema"),
+        ({"namesake_schema": "elsewhere", "may_use_namesake": True}, "capture"),
         ({"namesake_schema": "elsewhere"}, "capture"),
     ],
 )
@@ -42,12 +44,46 @@ def test_a_login_that_could_act_as_the_owner_and_does_not_is_told_apart_whatever
 
 
 def test_a_role_that_was_given_every_right_and_may_not_act_as_the_owner_may_begin() -> None:
-    theirs = Owner("somebody", may_act_as=False)
+    theirs = Owner("somebody", is_member=False, may_act_as=False, is_superuser=False)
     assert checks(replace(RUNNING, control_owner=theirs, table_owner=theirs)) == []
 
 
+def test_a_member_that_may_not_act_as_the_owner_is_told_apart_and_how_it_could() -> None:
+    owner = Owner("owner", is_member=True, may_act_as=False, is_superuser=False)
+    (finding,) = obstacles(replace(RUNNING, role=Role("login", "login", 160_000), control_owner=owner))
+    assert 'GRANT "owner" TO "login" WITH SET TRUE;' in finding.advice
+
+
+def test_the_schema_has_an_owner_before_it_has_tables() -> None:
+    made = replace(FRESH, has_control_schema=True, control_owner=OWNER, may_create_in_control=True)
+    assert checks(made) == []
+    assert checks(replace(made, role=Role("login", "login", 150_018))) == ["owner"]
+
+
+def test_the_control_schema_is_not_the_applications() -> None:
+    assert checks(replace(FRESH, control="public"))[0] == "control_schema"
+
+
+def test_who_only_looks_is_not_told_to_become_the_owner() -> None:
+    theirs = Owner("owner", is_member=False, may_act_as=False, is_superuser=False)
+    (finding,) = obstacles_to_looking(
+        replace(RUNNING, role=Role("reader", "reader", 150_018), may_read_control=False, control_owner=theirs)
+    )
+    assert finding.hint.startswith('GRANT USAGE ON SCHEMA "tidegate" TO "reader"')
+    assert "owner" not in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("app_owner", "-c role=app_owner"), ("app owner", "-c role=app\\ owner"), ("a\\b", "-c role=a\\\\b")],
+)
+def test_an_option_names_any_role(name: str, option: str) -> None:
+    assert role_option(name) == option
+    assert parsed_role(option) == name
+
+
 def test_nobody_is_told_to_let_a_login_act_as_a_superuser() -> None:
-    theirs = Owner("postgres", may_act_as=False, is_superuser=True)
+    theirs = Owner("postgres", is_member=False, may_act_as=False, is_superuser=True)
     (finding,) = obstacles(replace(RUNNING, control_owner=theirs, may_write_control=False))
     assert "GRANT" not in finding.hint
     assert "doctor" in finding.hint

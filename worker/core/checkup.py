@@ -8,13 +8,13 @@ from worker.core.standing import Standing, obstacles, obstacles_to_looking
 from worker.core.target import quote_identifier
 
 _NEWEST_TESTED = 18
+_SHOWN = 3
 
+# Only what a session of ours does not overrule at its start.
 _WHY = {
     "transaction_timeout": ("0", "it ends a migration that takes longer"),
-    "idle_session_timeout": ("0", "it ends a session that waits, and so the lock and the listener"),
     "session_replication_role": ("origin", "triggers do not fire and foreign keys are not checked in migrations"),
     "standard_conforming_strings": ("on", "a backslash in a literal means another thing than the files say"),
-    "default_transaction_read_only": ("off", "an application that does not overrule it cannot write"),
     "row_security": ("on", "a statement that a policy would filter fails"),
 }
 
@@ -147,21 +147,21 @@ def _schema(facts: Facts) -> Iterator[Finding]:
             "SET search_path = public;",
             f"rename the schema, if nothing is to go there: ALTER SCHEMA {role} RENAME TO …",
         )
-    else:
+    elif at.has_schema and at.namesake_schema is None:
         yield fine("search_path", f"unqualified names go to schema {at.target.schema}")
 
 
 def _objects(facts: Facts) -> Iterator[Finding]:
     """One finding for each other owner, with a statement for each object."""
-    at, owners = facts.standing, dict.fromkeys(each.owner for each in facts.objects)
-    role = quote_identifier(at.role.name)
+    role, owners = facts.standing.role, dict.fromkeys(each.owner for each in facts.objects)
     for owner in owners:
         theirs = [each for each in facts.objects if each.owner == owner]
+        named = ", ".join(each.name for each in theirs[:_SHOWN]) + (" …" if len(theirs) > _SHOWN else "")
         yield warning(
             "foreign_objects",
-            f"{len(theirs)} objects belong to role {owner} and cannot be altered or are not {at.role.name}'s: "
-            f"{', '.join(each.name for each in theirs[:3])}{' …' if len(theirs) > 3 else ''}",  # noqa: PLR2004  fit a line
-            "\n".join(f"ALTER {each.kind} {each.name} OWNER TO {role};" for each in theirs),
+            f"of role {owner}, and not {role.name}'s to alter: {len(theirs)} in all, {named}",
+            "\n".join(f"ALTER {each.kind} {each.name} OWNER TO {quote_identifier(role.name)};" for each in theirs),
+            "give over what belongs to this application, and leave another one's as it is",
         )
 
 

@@ -29,7 +29,7 @@ class Finding:
     @property
     def hint(self) -> str:
         """What to do, in one line."""
-        return "; or ".join(filter(None, (self.advice, self.sql)))
+        return "; or ".join(part.rstrip(";") for part in (self.sql, self.advice) if part)
 
 
 def error(check: str, message: str, sql: str = "", advice: str = "") -> Finding:

@@ -6,6 +6,7 @@ make things that the next run may not touch, so it is refused before it changes 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from shlex import quote
 
 from worker.core.findings import Finding, error
 from worker.core.target import Target, quote_identifier
@@ -32,19 +33,21 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose something is, whether this login may act as that role, and whether that is a superuser."""
+    """Whose something is. A login that is a member of that role has its rights, or may act as it, or both."""
 
     name: str
+    is_member: bool
     may_act_as: bool
-    is_superuser: bool = False
+    is_superuser: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What the catalogue says of the acting role's rights; an owner is None where the thing is not there.
 
-    `namesake_schema` has a table of the version table's name, further down the search_path than the chosen schema,
-    which has none.
+    The control schema's owner is that of its tables, and before they are there that of the schema. `namesake_schema` is
+    another one of the search_path that has a table of the version table's name, where the chosen one has none; it may
+    be one that the role cannot use.
     """
 
     role: Role
@@ -57,6 +60,7 @@ class Standing:
     control_owner: Owner | None
     table_owner: Owner | None
     namesake_schema: str | None
+    may_use_namesake: bool
     may_create_schemas: bool
     may_create_in_control: bool
     may_create_in_schema: bool
@@ -69,7 +73,7 @@ class Standing:
 def obstacles_to_looking(at: Standing) -> tuple[Finding, ...]:
     """What keeps the role even from seeing what is applied."""
     found = []
-    if at.control_owner is not None and not at.may_read_control:
+    if at.has_control and at.control_owner is not None and not at.may_read_control:
         found.append(_unseen(at, at.control_owner, f"the control schema {at.control}", _read_control(at)))
     if at.table_owner is not None and not at.may_read_table:
         found.append(_unseen(at, at.table_owner, _table(at), _read_table(at)))
@@ -78,46 +82,58 @@ def obstacles_to_looking(at: Standing) -> tuple[Finding, ...]:
 
 def obstacles(at: Standing) -> tuple[Finding, ...]:
     """What would make a run fail or leave things to the wrong owner, the most telling first."""
-    return tuple(filter(None, (_ownership(at), _capture(at), *_control(at), *_version_table(at))))
+    return tuple(filter(None, (_mixed(at), _ownership(at), _capture(at), *_control(at), *_version_table(at))))
+
+
+def _mixed(at: Standing) -> Finding | None:
+    """Whoever may use the application's tables would have a say in what is run as the owner."""
+    if at.control != at.target.schema:
+        return None
+    message = f"the control schema and the application's schema are both {at.control}"
+    return error("control_schema", message, advice="give the control schema a name of its own: TIDEGATE_SCHEMA")
 
 
 def _ownership(at: Standing) -> Finding | None:
     """Everything has one owner: the control schema's, or before there is one, the version table's.
 
-    A role that may not act as the owner, and yet has every right that it needs, was set up so on purpose.
+    A role that is no member of the owner, and yet has every right that it needs, was set up so on purpose.
     """
     if at.control_owner is not None:
         what = f"the control schema {at.control}"
-        return _foreign(at, at.control_owner, what, _taking_over(at), has_rights=at.may_write_control)
+        has_rights = at.may_write_control or not at.has_control
+        return _foreign(at, at.control_owner, what, _taking_over(at), has_rights=has_rights)
     if at.table_owner is not None:
-        return _foreign(at, at.table_owner, _table(at), _give_table(at), has_rights=at.may_write_table)
+        return _foreign(at, at.table_owner, _table(at), (_give_table(at),), has_rights=at.may_write_table)
     return None
 
 
-def _foreign(at: Standing, owner: Owner, what: str, give: str, *, has_rights: bool) -> Finding | None:
-    if owner.name == at.role.name or (has_rights and not owner.may_act_as):
+def _foreign(at: Standing, owner: Owner, what: str, give: tuple[str, ...], *, has_rights: bool) -> Finding | None:
+    if owner.name == at.role.name or (has_rights and not owner.is_member):
         return None
     message = f"{what} belongs to role {owner.name}, but this run acts as {at.role}, so two roles would own the schema"
-    return error("owner", message, advice=_or((*_acting(at, owner), give)))
+    return error("owner", message, advice=_or((*_acting(at, owner), *give)))
 
 
 def _unseen(at: Standing, owner: Owner, what: str, grant: str) -> Finding:
     """Who was told to act as a role is meant to own everything; another one may only want to look on."""
     message = f"role {at.role} may not read {what}, which belongs to role {owner.name}"
-    ways = (*_acting(at, owner), *((_taking_over(at),) if at.role.is_switched else ()))
+    ways = (*_acting(at, owner), *_taking_over(at)) if at.role.is_switched or owner.may_act_as else ()
     return error("privilege", message, grant, _or(ways))
 
 
 def _acting(at: Standing, owner: Owner) -> tuple[str, ...]:
     """How to act as the owner; nobody is told to let a login act as a superuser."""
-    option = f"act as the owner with DB_MIGRATIONS_OPTIONS='-c role={owner.name}'"
+    option = f"act as the owner with DB_MIGRATIONS_OPTIONS={quote(role_option(owner.name))}"
     if owner.may_act_as:
         return (option,)
     return () if owner.is_superuser else (f"{option}, once it may: {membership(owner.name, at.role)}",)
 
 
-def _taking_over(at: Standing) -> str:
-    return f"give all of it to {at.role.name} with the SQL that tidegate doctor prints"
+def _taking_over(at: Standing) -> tuple[str, ...]:
+    ways = (f"give all of it to {at.role.name} with the SQL that tidegate doctor prints",)
+    if at.table_owner is None or at.table_owner.name == at.role.name:
+        return (*ways, "give this application a control schema of its own with TIDEGATE_SCHEMA")
+    return ways
 
 
 def _capture(at: Standing) -> Finding | None:
@@ -125,6 +141,11 @@ def _capture(at: Standing) -> Finding | None:
     if at.namesake_schema is None:
         return None
     there, here = Target(at.namesake_schema, at.target.table), at.target
+    if not at.may_use_namesake:
+        grant = f"GRANT USAGE, CREATE ON SCHEMA {quote_identifier(there.schema)} TO {_quoted(at)};"
+        return error(
+            "capture", f"role {at.role} lacks USAGE on schema {there.schema}, which has the version table", grant
+        )
     return error(
         "capture",
         f"schema {here.schema} leads the search_path of role {at.role} and has no version table, but {there.name} is "
@@ -172,6 +193,12 @@ def _version_table(at: Standing) -> Iterator[Finding]:
             f"role {at.role.name} may not write {_table(at)}, which belongs to {at.table_owner.name}",
             _give_table(at),
         )
+
+
+def role_option(name: str) -> str:
+    """The connection option that makes a login act as a role; a blank in it would end the value."""
+    escaped = name.replace("\\", "\\\\").replace(" ", "\\ ")
+    return f"-c role={escaped}"
 
 
 def membership(owner: str, role: Role) -> str:

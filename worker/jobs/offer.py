@@ -18,7 +18,7 @@ from worker.core.wanted import (
 )
 from worker.errors import RefusedError
 from worker.jobs.look import Control, View, is_wanted, order_of
-from worker.jobs.preflight import check_standing
+from worker.jobs.preflight import check_publisher
 from worker.jobs.site import LATEST, Site
 from worker.postgres.home_half import HomeHalf
 from worker.postgres.session import Session
@@ -36,7 +36,7 @@ async def publish(session: Session, site: Site, view: View, bundle: Bundle, inte
     else:
         check(bundle, view, site)
         if view.control is not Control.CURRENT:
-            check_standing(view.survey.standing)
+            check_publisher(view.survey.standing)
             await control_schema.ensure(session, site.limits, site.readers)
         decision = await HomeHalf(session, view.line).publish(bundle, intent)
     _tell(session, view.line, bundle, decision)

@@ -6,6 +6,8 @@ from worker.core.findings import Finding
 from worker.core.standing import Standing, obstacles, obstacles_to_looking
 from worker.errors import RefusedError
 
+_REASONS = {"owner": "owner", "capture": "version_table", "control_schema": "control_schema"}
+
 
 def check_sight(standing: Standing) -> None:
     """Refuse to look where the role may not.
@@ -23,6 +25,20 @@ def check_standing(standing: Standing) -> None:
         RefusedError: Names the role, the object, and the SQL to run.
     """
     _raise_first(obstacles(standing))
+
+
+def check_publisher(standing: Standing) -> None:
+    """Refuse to let a publisher make the control schema: it would own it, and so what the migrator has to own.
+
+    Raises:
+        RefusedError: Names who is to make it.
+    """
+    if obstacles(standing):
+        raise RefusedError(
+            f"the control schema {standing.control} is not there, and role {standing.role} is not to make it",
+            hint="let the migrator make it: tidegate admin upgrade; then run the SQL of tidegate admin grants again",
+            reason="privilege",
+        )
 
 
 def _raise_first(findings: Iterable[Finding]) -> None:

@@ -61,9 +61,9 @@ class _Reading:
 
     async def _objects(self) -> tuple[ForeignObject, ...]:
         target = self._survey.target
-        rows = await self._conn.fetch(
-            self._sql["foreign_objects"], [self._control, target.schema], self._control, target.schema, target.table
-        )
+        async with self._conn.transaction(readonly=True):
+            await self._conn.execute("SET LOCAL search_path = ''")
+            rows = await self._conn.fetch(self._sql["foreign_objects"], self._control, target.schema, target.table)
         return tuple(ForeignObject(row["kind"], row["name"], row["owner"]) for row in rows)
 
     async def _sessions(self) -> tuple[LockSession, ...]:

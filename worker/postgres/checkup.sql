@@ -20,21 +20,22 @@ SELECT
     ) AS is_open_to_public;
 
 -- name: foreign_objects
--- What in these schemas belongs to a role whose rights the acting one does not have, or, in the control schema and of
--- the version table, to any other role. $1: schemas, $2: control
--- schema, $3, $4: the version table's schema and name.
+-- What belongs to a role whose rights the acting one does not have, or, in the control schema and of the version table,
+-- to any other role; the names are to be read under an empty search_path, so that they are whole. $1: control schema,
+-- $2, $3: the version table's schema and name.
 WITH owned AS (
     SELECT c.oid, 'pg_class'::regclass AS catalogue, c.relnamespace AS namespace, c.relowner AS owner,
         CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
             WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind,
         format('%I.%I', n.nspname, c.relname) AS name,
-        n.nspname = $3 AND c.relname = $4 AS is_version_table
+        n.nspname = $2 AND c.relname = $3 AS is_version_table
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
     UNION ALL
     SELECT p.oid, 'pg_proc'::regclass, p.pronamespace, p.proowner,
         CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END,
-        format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), false
+        format('%I.%I(%s)', n.nspname, p.proname, CASE
+            WHEN p.prokind = 'a' AND p.pronargs = 0 THEN '*' ELSE pg_get_function_identity_arguments(p.oid) END), false
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
     UNION ALL
     SELECT t.oid, 'pg_type'::regclass, t.typnamespace, t.typowner,
@@ -44,22 +45,22 @@ WITH owned AS (
         SELECT FROM pg_class AS c WHERE c.oid = t.typrelid AND c.relkind = 'c')
     UNION ALL
     SELECT n.oid, 'pg_namespace'::regclass, n.oid, n.nspowner, 'SCHEMA', format('%I', n.nspname), false
-    FROM pg_namespace AS n WHERE n.nspname = $2
+    FROM pg_namespace AS n WHERE n.nspname <> 'public'
 )
 SELECT o.kind, o.name, pg_get_userbyid(o.owner)::text AS owner
 FROM owned AS o
 JOIN pg_namespace AS n ON n.oid = o.namespace
 JOIN pg_roles AS r ON r.rolname = current_user
-WHERE n.nspname = ANY ($1::text[])
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
     AND o.owner <> r.oid
-    AND (n.nspname = $2 OR o.is_version_table OR NOT pg_has_role(o.owner, 'USAGE'))
+    AND (n.nspname = $1 OR o.is_version_table OR NOT pg_has_role(o.owner, 'USAGE'))
     -- What an extension brought stays with it, and what a column or a type made goes with it.
     AND NOT EXISTS (
         SELECT FROM pg_depend AS d
         WHERE d.classid = o.catalogue AND d.objid = o.oid AND d.objsubid = 0
             AND (d.deptype IN ('e', 'i') OR d.deptype = 'a' AND o.kind = 'SEQUENCE')
     )
-ORDER BY array_position($1::text[], n.nspname::text), 1, 2;
+ORDER BY n.nspname <> $1, n.nspname <> $2, n.nspname, 1, 2;
 
 -- name: lock_sessions
 -- Who holds or waits for one of these advisory keys. $1: keys.

@@ -87,7 +87,8 @@ def _privilege(exc: asyncpg.PostgresError, where: ConnectionParams) -> RefusedEr
     role = role_option(where.options)
     login = quote_identifier(where.user or "")
     if role is not None and not exc.detail:
-        grant = f"GRANT {quote_identifier(role)} TO {login}; or from PostgreSQL 16 on the same WITH SET TRUE;"
+        plain = f"GRANT {quote_identifier(role)} TO {login}"
+        grant = f"{plain}; or from PostgreSQL 16 on: {plain} WITH SET TRUE;"
     else:
         grant = f"GRANT CONNECT ON DATABASE {quote_identifier(where.database or where.user or '')} TO {login};"
     return RefusedError(f"{where.place()}: {_one_line(exc)}", hint=f"as a superuser: {grant}", reason="privilege")

@@ -1,36 +1,39 @@
 -- name: survey
 -- What this session is connected to, what is there, and how its role stands to it: one row, whatever is missing. $1 and
 -- $2 are the version table's schema (null: the session's current one) and name, as text. The catalogue is asked, since
--- to_regclass() raises where the role lacks USAGE on the schema.
+-- to_regclass() raises where the role lacks USAGE on the schema, and current_schemas() leaves such a schema out.
+WITH path AS (
+    SELECT
+        CASE WHEN p.part[1] = '$user' THEN current_user::text ELSE coalesce(replace(p.part[1], '""', '"'), p.part[2]) END
+            AS name,
+        p.place
+    FROM regexp_matches(current_setting('search_path'), '"((?:[^"]|"")*)"|([^",\s]+)', 'g')
+        WITH ORDINALITY AS p (part, place)
+)
 SELECT
     current_database()::text AS database,
     session_user::text AS login,
     current_user::text AS role,
     one.number AS server_version,
     one.schema,
-    (
-        SELECT o.nspname::text
-        FROM regexp_split_to_table(current_setting('search_path'), '\s*,\s*') WITH ORDINALITY AS p (name, place)
-        JOIN pg_namespace AS o ON o.nspname = CASE p.name WHEN '"$user"' THEN current_user ELSE trim('"' FROM p.name) END
-        ORDER BY p.place LIMIT 1
-    ) AS first_of_path,
-    (SELECT k.system_identifier FROM pg_control_system() AS k) AS system_identifier,
+    (SELECT o.nspname::text FROM path JOIN pg_namespace AS o ON o.nspname = path.name ORDER BY path.place LIMIT 1)
+        AS first_of_path,
+    (SELECT s.system_identifier FROM pg_control_system() AS s) AS system_identifier,
     d.oid::bigint AS database_oid,
     t.oid IS NOT NULL AS has_table,
     h.oid IS NOT NULL AS has_control,
     n.oid IS NOT NULL AS has_schema,
     c.oid IS NOT NULL AS has_control_schema,
-    pg_get_userbyid(t.relowner)::text AS table_owner,
-    pg_get_userbyid(h.relowner)::text AS control_owner,
-    coalesce((SELECT a.rolsuper FROM pg_roles AS a WHERE a.oid = t.relowner), false) AS is_superuser_table_owner,
-    coalesce((SELECT a.rolsuper FROM pg_roles AS a WHERE a.oid = h.relowner), false) AS is_superuser_control_owner,
-    coalesce(pg_has_role(session_user, t.relowner, one.acting), false) AS may_act_as_table_owner,
-    coalesce(pg_has_role(session_user, h.relowner, one.acting), false) AS may_act_as_control_owner,
-    (
-        SELECT min(o.nspname)::text FROM pg_class AS r JOIN pg_namespace AS o ON o.oid = r.relnamespace
-        WHERE r.relname = $2 AND o.nspname = ANY (current_schemas(false)) AND o.oid <> n.oid
-            AND $1 IS NULL AND t.oid IS NULL
-    ) AS namesake_schema,
+    tr.rolname::text AS table_owner,
+    coalesce(tr.rolsuper, false) AS is_superuser_table_owner,
+    coalesce(pg_has_role(session_user, tr.oid, 'MEMBER'), false) AS is_member_table_owner,
+    coalesce(pg_has_role(session_user, tr.oid, one.acting), false) AS may_act_as_table_owner,
+    cr.rolname::text AS control_owner,
+    coalesce(cr.rolsuper, false) AS is_superuser_control_owner,
+    coalesce(pg_has_role(session_user, cr.oid, 'MEMBER'), false) AS is_member_control_owner,
+    coalesce(pg_has_role(session_user, cr.oid, one.acting), false) AS may_act_as_control_owner,
+    k.namesake AS namesake_schema,
+    coalesce(has_schema_privilege(k.oid, 'USAGE'), false) AS may_use_namesake,
     has_database_privilege(d.oid, 'CREATE') AS may_create_schemas,
     coalesce(has_schema_privilege(c.oid, 'USAGE') AND has_schema_privilege(c.oid, 'CREATE'), false)
         AS may_create_in_control,
@@ -42,9 +45,14 @@ SELECT
             'job') AND r.relnamespace = c.oid AND NOT has_table_privilege(r.oid, 'SELECT')
     ) AS may_read_control,
     NOT EXISTS (
-        SELECT FROM pg_class AS r
-        WHERE r.relname IN ('fence', 'journal', 'ledger', 'history', 'readiness', 'job', 'job_event')
-            AND r.relnamespace = c.oid AND NOT has_table_privilege(r.oid, 'INSERT')
+        SELECT FROM (VALUES
+            ('fence', 'INSERT'), ('fence', 'UPDATE'), ('journal', 'INSERT'), ('journal', 'UPDATE'), ('journal', 'DELETE'),
+            ('ledger', 'INSERT'), ('ledger', 'DELETE'), ('history', 'INSERT'), ('readiness', 'INSERT'),
+            ('readiness', 'UPDATE'), ('bundle', 'INSERT'), ('bundle', 'UPDATE'), ('bundle_file', 'INSERT'),
+            ('target', 'INSERT'), ('target', 'UPDATE'), ('job', 'INSERT'), ('job', 'UPDATE'), ('job_event', 'INSERT')
+        ) AS needed (name, privilege)
+        JOIN pg_class AS r ON r.relname = needed.name AND r.relnamespace = c.oid
+        WHERE NOT has_table_privilege(r.oid, needed.privilege)
     ) AND NOT EXISTS (
         SELECT FROM pg_proc AS p
         WHERE p.proname = 'hold_fence' AND p.pronamespace = c.oid AND NOT has_function_privilege(p.oid, 'EXECUTE')
@@ -63,7 +71,17 @@ JOIN pg_database AS d ON d.datname = current_database()
 LEFT JOIN pg_namespace AS n ON n.nspname = one.schema
 LEFT JOIN pg_class AS t ON t.relnamespace = n.oid AND t.relname = $2
 LEFT JOIN pg_namespace AS c ON c.nspname = :'schema'
-LEFT JOIN pg_class AS h ON h.relnamespace = c.oid AND h.relname = 'target_version';
+LEFT JOIN pg_class AS h ON h.relnamespace = c.oid AND h.relname = 'target_version'
+LEFT JOIN pg_roles AS tr ON tr.oid = t.relowner
+LEFT JOIN pg_roles AS cr ON cr.oid = coalesce(h.relowner, c.nspowner)
+LEFT JOIN LATERAL (
+    SELECT o.oid, o.nspname::text AS namesake
+    FROM path
+    JOIN pg_namespace AS o ON o.nspname = path.name
+    JOIN pg_class AS r ON r.relnamespace = o.oid AND r.relname = $2
+    WHERE $1 IS NULL AND t.oid IS NULL AND o.nspname <> one.schema
+    ORDER BY path.place LIMIT 1
+) AS k ON true;
 
 -- name: control_versions
 -- The highest control migration applied, of each half.
@@ -223,5 +241,6 @@ FROM :"schema".history AS h WHERE target = $1 ORDER BY id DESC LIMIT $2;
 SELECT u.role
 FROM unnest($1::text[]) AS u (role)
 JOIN pg_roles AS r ON r.rolname = u.role
-WHERE NOT (has_schema_privilege(r.oid, :'schema', 'USAGE')
-    AND has_table_privilege(r.oid, format('%I.readiness', :'schema'), 'SELECT'));
+JOIN pg_namespace AS n ON n.nspname = :'schema'
+JOIN pg_class AS t ON t.relnamespace = n.oid AND t.relname = 'readiness'
+WHERE NOT (has_schema_privilege(r.oid, n.oid, 'USAGE') AND has_table_privilege(r.oid, t.oid, 'SELECT'));

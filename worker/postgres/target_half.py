@@ -109,6 +109,7 @@ def _standing(row: "Record", control: str, target: Target) -> Standing:
         control_owner=_owner(row, "control_owner"),
         table_owner=_owner(row, "table_owner"),
         namesake_schema=row["namesake_schema"],
+        may_use_namesake=row["may_use_namesake"],
         may_create_schemas=row["may_create_schemas"],
         may_create_in_control=row["may_create_in_control"],
         may_create_in_schema=row["may_create_in_schema"],
@@ -120,8 +121,14 @@ def _standing(row: "Record", control: str, target: Target) -> Standing:
 
 
 def _owner(row: "Record", which: str) -> Owner | None:
-    name = row[which]
-    return None if name is None else Owner(name, row[f"may_act_as_{which}"], row[f"is_superuser_{which}"])
+    if row[which] is None:
+        return None
+    return Owner(
+        name=row[which],
+        is_member=row[f"is_member_{which}"],
+        may_act_as=row[f"may_act_as_{which}"],
+        is_superuser=row[f"is_superuser_{which}"],
+    )
 
 
 class TargetHalf:

@@ -41,6 +41,11 @@ def run(app: "App", flags: "Flags") -> ExitCode:
     """Print the SQL; nothing is connected to."""
     said, control = app.settings.target.version_table, app.settings.control.schema
     schemas = tuple(dict.fromkeys(flags.own.schemas or (said.schema or "public",)))
+    if control in schemas:
+        raise UsageError(
+            f"{control} is both the control schema and a schema of the application: the API would write the records",
+            hint="give the control schema a name of its own: TIDEGATE_SCHEMA",
+        )
     version_table = Target(said.schema or schemas[0], said.table)
     sys.stdout.write(role_setup(_roles(flags.own), _database(app, flags), schemas, control, version_table))
     return ExitCode.OK
