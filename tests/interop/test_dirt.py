@@ -17,9 +17,12 @@ def failed(both: Both) -> None:
 
 
 def test_its_dirt_is_seen_and_explained_by_every_verb(both: Both) -> None:
+    both.ours("up", 2)
+    both.ours("wait", "--at-least", 2, "--timeout", "0")
     failed(both)
+    newer = migrations_in(both.source.parent / "six", tables(1, 2, 3, 4, 5, 6))
 
-    for verb in (("up",), ("plan",), ("goto", 2), ("down", "--yes"), ("admin", "adopt"), ("publish", both.source)):
+    for verb in (("up",), ("plan",), ("goto", 1), ("down", "--yes"), ("admin", "adopt"), ("publish", newer)):
         said = both.ours(*verb, code=3)
         assert "the version table is dirty at version 3: a run of golang-migrate failed there" in said, verb
         assert "tidegate force 3 if that migration is complete" in said, verb

@@ -2,17 +2,8 @@
 
 import pytest
 
-from tests.fixtures.golang_migrate import (
-    Barrier,
-    Both,
-    behind_the_barrier,
-    connection_key,
-    url_key,
-    waiting_for,
-)
+from tests.fixtures.golang_migrate import Barrier, Both, behind_the_barrier, connection_key, url_key, waiting_for
 from tests.fixtures.workers import eventually, finish, migrations_in
-from worker.core.lock_keys import golang_keys
-from worker.core.target import Target
 
 
 def slow_second(both: Both) -> None:
@@ -145,7 +136,3 @@ async def test_one_that_was_killed_is_waited_for_and_its_dirt_explained(both: Bo
     both.ours("force", 2)
     both.ours("resume")
     assert "3 migrations run" in both.ours("up")
-
-
-def test_the_keys_are_those_of_the_sheet() -> None:
-    assert golang_keys(Target("public", "schema_migrations"), "nucleus")[0] == 290111750
