@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.fixtures.held import HELD, holding
 from tests.fixtures.network import free_port
 from tests.fixtures.processes import Process, StartTidegate
 from tests.fixtures.servers import Database
@@ -28,26 +29,24 @@ def start(tidegate: StartTidegate, database: Database, systemd: ServiceManager, 
 async def test_ready_comes_after_the_readiness_row_and_stopping_with_the_signal(
     tidegate: StartTidegate, database: Database, systemd: ServiceManager, tmp_path: Path
 ) -> None:
-    await database.execute("CREATE TABLE held (a int)")
-    holder = await database.connect()
-    await holder.execute("BEGIN; LOCK TABLE held")
-    sql = migrations_in(tmp_path / "sql", {**tables(1), 2: "ALTER TABLE held ADD b int"})
+    async with holding(database) as holder:
+        sql = migrations_in(tmp_path / "sql", {**tables(1), 2: HELD})
 
-    worker = start(tidegate, database, systemd, "--source", sql)
-    systemd.wait_for("STATUS=migration 2 m2 runs up")
-    worker.wait_for_event("migration.retried", version=2)
-    assert await database.fetchval("SELECT count(*) FROM tidegate.readiness WHERE 2 = ANY (versions)") == 0
-    assert "READY=1" not in systemd.said
+        worker = start(tidegate, database, systemd, "--source", sql)
+        systemd.wait_for("STATUS=migration 2 m2 runs up")
+        worker.wait_for_event("migration.retried", version=2)
+        assert await database.fetchval("SELECT count(*) FROM tidegate.readiness WHERE 2 = ANY (versions)") == 0
+        assert "READY=1" not in systemd.said
 
-    await holder.close()
-    systemd.wait_for("READY=1")
-    assert await database.fetchval("SELECT count(*) FROM tidegate.readiness WHERE 2 = ANY (versions)") == 1
-    systemd.wait_for("WATCHDOG=1")
-    assert "STOPPING=1" not in systemd.said
+        await holder.close()
+        systemd.wait_for("READY=1")
+        assert await database.fetchval("SELECT count(*) FROM tidegate.readiness WHERE 2 = ANY (versions)") == 1
+        systemd.wait_for("WATCHDOG=1")
+        assert "STOPPING=1" not in systemd.said
 
-    worker.terminate()
-    systemd.wait_for("STOPPING=1")
-    assert await worker.ended() == 0, worker.report()
+        worker.terminate()
+        systemd.wait_for("STOPPING=1")
+        assert await worker.ended() == 0, worker.report()
 
 
 def test_ready_comes_at_the_first_look_where_nothing_is_to_be_done(

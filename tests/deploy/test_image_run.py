@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from tests.fixtures.containers import Container, StartContainer
+from tests.fixtures.held import HELD, holding
 from tests.fixtures.images import Image
 from tests.fixtures.network import HOST, free_port, http_get
 from tests.fixtures.servers import Database
@@ -69,23 +70,21 @@ def test_the_gate_ends_at_sigterm_though_it_is_the_first_process(
 async def test_it_is_healthy_once_it_is_ready_and_ends_at_sigterm(
     worker_image: Image, container: StartContainer, database: Database, tmp_path: Path
 ) -> None:
-    await database.execute("CREATE TABLE held (a int)")
-    holder = await database.connect()
-    await holder.execute("BEGIN; LOCK TABLE held")
-    bundle, port = migrations_in(tmp_path / "sql", {1: "ALTER TABLE held ADD b int"}), free_port()
+    async with holding(database) as holder:
+        bundle, port = migrations_in(tmp_path / "sql", {1: HELD}), free_port()
 
-    worker = container(worker_image, env=settings(database, port), binds={BUNDLE: bundle})
-    worker.process.wait_for_event("migration.retried")
-    assert http_get(port, "/readyz").status == 503
-    assert not worker.is_healthy()
+        worker = container(worker_image, env=settings(database, port), binds={BUNDLE: bundle})
+        worker.process.wait_for_event("migration.retried")
+        assert http_get(port, "/readyz").status == 503
+        assert not worker.is_healthy()
 
-    await holder.close()
-    worker.process.wait_for_event("readiness.set")
-    eventually(worker.is_healthy, "the worker is healthy")
-    assert http_get(port, "/readyz?at_least=1").status == 200
+        await holder.close()
+        worker.process.wait_for_event("readiness.set")
+        eventually(worker.is_healthy, "the worker is healthy")
+        assert http_get(port, "/readyz?at_least=1").status == 200
 
-    assert worker.stop(20) == 0, worker.process.report()
-    assert worker.process.events[-1]["event"] == "worker.stopped"
+        assert worker.stop(20) == 0, worker.process.report()
+        assert worker.process.events[-1]["event"] == "worker.stopped"
 
 
 def test_health_is_asked_where_the_worker_listens(
