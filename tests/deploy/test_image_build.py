@@ -11,6 +11,9 @@ from tests.fixtures.images import Image
 from tests.fixtures.tools import tool
 from worker import __version__
 
+# The first test waits for the image to be built.
+pytestmark = pytest.mark.timeout(600)
+
 ROOT = Path(__file__).parents[2]
 _COMPILERS = ("gcc", "cc", "g++", "c++", "clang", "ld", "as", "make", "go", "rustc", "cargo")
 _WHAT_IS_THERE = """

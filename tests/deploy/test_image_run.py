@@ -3,12 +3,17 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.fixtures.containers import Container, StartContainer
 from tests.fixtures.held import HELD, holding
 from tests.fixtures.images import Image
 from tests.fixtures.network import HOST, free_port, http_get
 from tests.fixtures.servers import Database
 from tests.fixtures.workers import eventually, migrations_in, tables
+
+# The first test waits for the image to be built.
+pytestmark = pytest.mark.timeout(600)
 
 BUNDLE = "/migrations"
 
