@@ -17,6 +17,9 @@ RUN /build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /
 
 FROM python:${PYTHON}
 LABEL org.opencontainers.image.title="Tidegate" org.opencontainers.image.licenses="Apache-2.0"
+# What is never installed into needs nothing to install with.
+RUN python -m pip uninstall --yes pip \
+    && python -c "import ensurepip, shutil; shutil.rmtree(*ensurepip.__path__)"
 COPY --from=build /opt/tidegate /opt/tidegate
 # Nothing is written below the root: byte code was compiled when the packages were installed.
 ENV PATH=/opt/tidegate/bin:$PATH \
@@ -26,8 +29,9 @@ ENV PATH=/opt/tidegate/bin:$PATH \
 USER 65532:65532
 WORKDIR /
 EXPOSE 8017
-# Healthy means ready: the schema is what this worker was asked for.
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('TIDEGATE_HTTP_PORT') or 8017), timeout=2); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
+# Healthy means ready: the schema is what this worker was asked for. Until then it starts, and no migration of a day or less
+# makes it unhealthy. A worker that listens everywhere answers itself, too.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=24h --retries=3 \
+    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection(os.environ.get('TIDEGATE_HTTP_HOST') or '127.0.0.1', int(os.environ.get('TIDEGATE_HTTP_PORT') or 8017), timeout=2); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["tidegate"]
 CMD ["run"]

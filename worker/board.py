@@ -21,7 +21,10 @@ from worker.errors import TidegateError
 
 
 class Board:
-    """Takes events and looks, and gives the snapshot at any moment; it belongs to one event loop."""
+    """Takes events and looks, and gives the snapshot at any moment; it belongs to one event loop.
+
+    `looked` is called after every look at the targets, also one that found nothing to do and emitted nothing.
+    """
 
     def __init__(self, worker: str, version: str, now: Callable[[], datetime]) -> None:
         self._worker = worker
@@ -35,6 +38,7 @@ class Board:
         self._database: str | None = "the database has not been reached yet"
         self._failed: str | None = None
         self.holds_lock = False
+        self.looked: Callable[[], None] = lambda: None
 
     def sink(self, event: Event, _context: Context) -> None:
         """Take an event."""
@@ -74,6 +78,7 @@ class Board:
         """The database was read."""
         self._database = None
         self._targets = (status,)
+        self.looked()
 
     def unreachable(self, why: str) -> None:
         """The database could not be read; what was known of the targets stays, marked as such."""

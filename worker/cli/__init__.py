@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from worker.cli.signals import Termination
 from worker.errors import ExitCode, TidegateError
 
 if TYPE_CHECKING:
@@ -12,18 +13,24 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    with Termination() as termination:
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        except KeyboardInterrupt:
+            return termination.exit_code
+
+
+def _run(argv: list[str]) -> int:
     from worker.cli.arguments import parse  # noqa: PLC0415  argparse is not needed to import the package
 
     flags = None
     try:
-        verb, flags = parse(list(sys.argv[1:] if argv is None else argv))
+        verb, flags = parse(argv)
         return int(verb.run(flags))
     except TidegateError as error:
         return _told(error, flags)
     except ExceptionGroup as group:
         return _several(group, flags)
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001  whatever escapes is a fault of the program, and is said to be one

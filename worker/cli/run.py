@@ -20,11 +20,12 @@ from worker.bundles.shipped import shipped
 from worker.cli.app import App
 from worker.cli.output import print_line
 from worker.cli.requirement import stated
-from worker.core.events import HttpServing, WorkerDraining, WorkerStarted, WorkerStopped
+from worker.core.events import HttpServing, Sink, WorkerDraining, WorkerStarted, WorkerStopped
 from worker.errors import ExitCode, UsageError
-from worker.log import bridge_stdlib
+from worker.log import Redactor, bridge_stdlib
 from worker.postgres.connection import Purpose
 from worker.reconciler import Doors, Reconciler, Rhythm
+from worker.systemd import Manager, Notifier
 
 if TYPE_CHECKING:
     from worker.cli.arguments import Flags
@@ -67,7 +68,8 @@ async def _work(app: App, _flags: "Flags") -> None:
     from worker.metrics import Metrics  # noqa: PLC0415  slow to import, and only the worker has metrics
 
     board, metrics = Board(app.settings.worker, __version__, _now), Metrics(__version__, _now)
-    app.extra_sinks = (board.sink, metrics.sink)
+    manager = Manager(os.environ)
+    app.extra_sinks = (board.sink, metrics.sink, *_notifying(manager, app, board))
     limits = app.settings.limits
     doors = Doors(partial(_session, app), partial(app.connect, Purpose.LISTEN))
     rhythm = Rhythm(limits.poll_ms / 1000, time.monotonic, random.random)
@@ -78,9 +80,19 @@ async def _work(app: App, _flags: "Flags") -> None:
         async with anyio.create_task_group() as tasks:
             await tasks.start(_heed_signals, app, reconciler, tasks.cancel_scope)
             await tasks.start(_serve, app, board, metrics)
+            tasks.start_soon(manager.beat)
             await reconciler.run(f"{app.settings.control.schema}_wake", app.emit)
             tasks.cancel_scope.cancel()
         app.emit(WorkerStopped())
+
+
+def _notifying(manager: Manager, app: App, board: Board) -> tuple[Sink, ...]:
+    """Have systemd told, where it listens; the requirement is the one of `/readyz`."""
+    if not manager:
+        return ()
+    notifier = Notifier(manager, board.snapshot, stated(app), Redactor(app.secrets()).mask)
+    board.looked = notifier.looked
+    return (notifier.sink,)
 
 
 async def _session(app: App) -> "Session":
