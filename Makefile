@@ -31,7 +31,7 @@ $(READY): requirements-dev.lock pyproject.toml
 
 tools: $(READY) ## install the programs that some tests drive, golang-migrate's among them
 	$(PIP) install --quiet --require-hashes -r requirements-tools.lock
-	.ci/tools migrate
+	.ci/tools helm migrate
 
 demo: $(READY) ## see it work on a private PostgreSQL, in half a minute
 	@TIDEGATE=$(BIN)/tidegate sh deploy/demo.sh
