@@ -34,9 +34,6 @@
 {{- if and .Values.api.image (eq $shape "library") -}}
 {{- fail "shape is library, which renders no API: leave api.image empty" -}}
 {{- end -}}
-{{- if and (eq $shape "sidecar") (not (semverCompare ">=1.29.0-0" .Capabilities.KubeVersion.Version)) -}}
-{{- fail (printf "shape is sidecar, and Kubernetes %s would wait for ever for such an init container to end: it needs 1.29; take initContainer or deployment" .Capabilities.KubeVersion.Version) -}}
-{{- end -}}
 {{- if and .Values.api.image (not $requirement) -}}
 {{- if has $shape (list "deployment" "job") -}}
 {{- fail (printf "api.requirement is empty, and in the shape %s the API's pod waits for it: say version:V, bundle:LABEL or directory" $shape) -}}
@@ -100,6 +97,13 @@
 
 {{- define "tidegate.check.extras" -}}
 {{- $shape := .Values.shape -}}
+{{- range $where, $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels "api.podLabels" .Values.api.podLabels "monitor.labels" .Values.monitor.labels -}}
+{{- range $name, $_ := $labels -}}
+{{- if or (hasPrefix "app.kubernetes.io/" $name) (hasPrefix "helm.sh/" $name) -}}
+{{- fail (printf "%s sets %s, a label of this chart's own, which its selectors need: leave it out" $where $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $kind := .Values.monitor.kind -}}
 {{- if and (ne $kind "none") (not (has $shape (list "deployment" "sidecar"))) -}}
 {{- fail (printf "monitor.kind is %s, and in the shape %s nothing listens: set it to none" $kind $shape) -}}
