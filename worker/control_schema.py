@@ -125,13 +125,13 @@ async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits)
                 f"the control schema {held.target.schema}: {message}", hint=hint, reason="control_schema"
             )
         case Pending(effects):
-            from worker.applier.run import Applier  # noqa: PLC0415  slow to load, and needed once a version
+            from worker.applier.run import applying  # noqa: PLC0415  slow to load, and needed once a version
 
-            applier = Applier(held, bundle.label, limits)
-            for effect in effects:
-                observed = after(observed, effect)
-                if isinstance(effect, Run):
-                    await applier.run(effect, observed.highest)
+            async with applying(held, bundle.label, limits) as applier:
+                for effect in effects:
+                    observed = after(observed, effect)
+                    if isinstance(effect, Run):
+                        await applier.run(effect, observed.highest)
             return len(effects)
         case _:
             assert_never(decided)

@@ -76,11 +76,16 @@ class _Instruments:
         self.fence_rejections = counter("fence_rejections", "Writes that were refused for their stale epoch.")
         self.wakeups = counter("wakeups", "Looks at the tables, by what asked for them.", "source")
         self.listener_reconnects = counter("listener_reconnects", "Losses of the listening connection.", "reason")
-        self.retries = counter("retries", "Attempts that are repeated, by SQLSTATE or database_unreachable.", "reason")
+        self.retries = counter(
+            "retries", "Repeated attempts, by SQLSTATE, app_blocked or database_unreachable.", "reason"
+        )
         self.migration_duration = histogram(
             "migration_duration_seconds", "How long a migration took.", "mode", "outcome"
         )
         self.lock_wait = histogram("lock_wait_seconds", "How long the lock was waited for.")
+        self.app_blocked = histogram(
+            "app_blocked_seconds", "How long a migration kept sessions of the application waiting."
+        )
         self.publish_to_ready = histogram(
             "publish_to_ready_seconds", "From a publish to the readiness row that meets it."
         )
@@ -125,7 +130,8 @@ class Metrics:
     def _count_work(self, event: Event, target: str) -> None:
         instruments = self._instruments
         match event:
-            case MigrationFinished(mode=mode, outcome=outcome, duration_seconds=seconds):
+            case MigrationFinished(mode=mode, outcome=outcome, duration_seconds=seconds, app_blocked_seconds=blocked):
+                instruments.app_blocked.observe(blocked)
                 instruments.migrations.labels(outcome.value).inc()
                 instruments.migration_duration.labels(mode, outcome.value).observe(seconds)
             case JobFinished(outcome=outcome) | JobFailed(outcome=outcome):

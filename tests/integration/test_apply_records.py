@@ -99,7 +99,7 @@ async def test_start_up_parameters_are_in_force_again_behind_each_migration(data
                 " current_setting('search_path') AS path, current_setting('lock_timeout') AS lock"
             )
         assert row is not None
-        assert tuple(row) == (role, "7MB", "public", "100ms")
+        assert tuple(row) == (role, "7MB", "public", "30s")
         assert await database.fetchval("SELECT applied_by FROM tidegate.ledger WHERE version = 1 LIMIT 1") == role
     finally:
         await database.execute(f"REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}; DROP ROLE {role}")

@@ -102,7 +102,7 @@ def test_a_timestamp_is_utc_in_iso_form() -> None:
 
 def test_an_enum_is_logged_as_its_value_and_an_events_field_wins_over_the_context() -> None:
     stream = io.StringIO()
-    event = MigrationFinished(3, "add", "up", "transactional", Outcome.IN_DOUBT, 0.5, 0, 0.0)
+    event = MigrationFinished(3, "add", "up", "transactional", Outcome.IN_DOUBT, 0.5, 0, 0.0, 0.0)
     a_sink(stream)(event, {"version": 99})
     (line,) = lines(stream)
     assert (line["outcome"], line["version"]) == ("in_doubt", 3)

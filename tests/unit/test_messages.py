@@ -151,6 +151,7 @@ def test_a_migration_is_one_transaction_with_the_fence_before_its_records() -> N
         "RESET SESSION AUTHORIZATION",
         "RESET ROLE",
         "RESET ALL",
+        "SET LOCAL lock_timeout",
         "SELECT \"tidegate\".hold_fence('public.schema_migrations', 7, 11)",
         "WITH done AS",
         'DELETE FROM "tidegate".journal',

@@ -52,11 +52,12 @@ TYPES = {
     "tidegate_migration_duration_seconds": "histogram",
     "tidegate_lock_wait_seconds": "histogram",
     "tidegate_publish_to_ready_seconds": "histogram",
+    "tidegate_app_blocked_seconds": "histogram",
 }
 
 
 def finished(outcome: Outcome = Outcome.SUCCEEDED) -> MigrationFinished:
-    return MigrationFinished(3, "add", "up", "transactional", outcome, 0.5, 0, 0.0)
+    return MigrationFinished(3, "add", "up", "transactional", outcome, 0.5, 0, 0.0, 2.0)
 
 
 def waiting(*, ours: bool) -> LockWaiting:
@@ -112,6 +113,7 @@ def test_two_metrics_objects_share_nothing(metrics: Metrics) -> None:
         (finished(), "migrations_total", {"outcome": "succeeded"}),
         (finished(Outcome.FAILED), "migrations_total", {"outcome": "failed"}),
         (finished(), "migration_duration_seconds_count", {"mode": "transactional", "outcome": "succeeded"}),
+        (finished(Outcome.FAILED), "app_blocked_seconds_count", {}),
         (JobFinished(Outcome.INTERRUPTED, 1, 2.0), "jobs_total", {"outcome": "interrupted"}),
         (FAILED, "jobs_total", {"outcome": "refused"}),
         (BundlePublished("1.4.0", "ab", "m"), "publishes_total", {}),

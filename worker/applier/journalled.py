@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from worker.applier import messages
 from worker.applier.attempts import Attempts
 from worker.applier.messages import SegmentState, Timeouts, Work
-from worker.applier.recover import Before, Verdict, recover, settling
+from worker.applier.recover import Before, Verdict, can_be_judged, recover, settling
 from worker.applier.send import send
 from worker.core.events import SegmentFinished
 from worker.core.plan import Progress
@@ -48,7 +48,7 @@ async def run_journalled(
         number, count = segment.index + 1, len(script.segments)
         work.held.session.emit(SegmentFinished(work.migration.version, number, count, seconds))
     if not recorded:
-        await attempts.transact(None, lambda: messages.final(work, None, timeouts))
+        await attempts.transact(None, lambda now: messages.final(work, None, now))
 
 
 def _before(resume: Progress | None) -> Before:
@@ -90,7 +90,7 @@ class _Run:
         match segment.kind:
             case SegmentKind.BLOCK:
                 compose = messages.final if is_last else messages.progress
-                await self.attempts.transact(segment, lambda: compose(self.attempts.work, segment, self.timeouts))
+                await self.attempts.transact(segment, lambda now: compose(self.attempts.work, segment, now))
                 return is_last
             case SegmentKind.ALONE:
                 await self._alone(segment, before)
@@ -108,7 +108,7 @@ class _Run:
         try:
             async with self._session_of(segment):
                 if await recover(self.attempts, segment, before) is Verdict.TO_RUN:
-                    await self.attempts.once(segment, messages.lone(segment))
+                    await self._send_alone(segment)
         except MigrationFailedError as error:
             if _is_without_effect(segment, error):
                 await self._note(segment, SegmentState.FAILED)
@@ -116,6 +116,13 @@ class _Run:
         # Before the keys are waited for: whatever becomes of that, the statement need not be judged again.
         await self._note(segment, SegmentState.DONE)
         await retake_foreign(self.attempts.work.held, self.advisory_timeout)
+
+    async def _send_alone(self, segment: Segment) -> None:
+        async def is_left() -> bool:
+            return await recover(self.attempts, segment, Before.CUT) is Verdict.TO_RUN
+
+        may_cut = can_be_judged(segment.statements[0].text)
+        await self.attempts.alone(segment, messages.lone(segment), is_left, may_cut=may_cut)
 
     @asynccontextmanager
     async def _session_of(self, segment: Segment) -> AsyncIterator[None]:
@@ -129,7 +136,7 @@ class _Run:
         await self.attempts.once(None, messages.lone_end())
 
     async def _note(self, segment: Segment, state: SegmentState) -> None:
-        await self.attempts.transact(None, lambda: messages.note(self.attempts.work, segment, state))
+        await self.attempts.transact(None, lambda _: messages.note(self.attempts.work, segment, state))
 
 
 def _is_without_effect(segment: Segment, error: MigrationFailedError) -> bool:

@@ -8,11 +8,13 @@ class Limits:
     """How long a migration may wait and run, unless its file says otherwise.
 
     `lock_timeout_ms` and `statement_timeout_ms` are the server's, 0 for none; `lock_budget` is the number of seconds
-    for which lock timeouts, deadlocks and serialization failures are retried; `advisory_timeout` is how long, in
-    seconds, the advisory lock is waited for (None: for ever).
+    for which locks are waited for, and lock timeouts, deadlocks, serialization failures and attempts that blocked the
+    application are retried; `advisory_timeout` is how long, in seconds, the advisory lock is waited for (None: for
+    ever); `block_budget_ms` is how long an attempt may keep the application waiting, 0 for no limit.
     """
 
     lock_timeout_ms: int
     statement_timeout_ms: int
     lock_budget: float
     advisory_timeout: float | None
+    block_budget_ms: int

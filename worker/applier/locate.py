@@ -9,6 +9,7 @@ import asyncpg
 
 from worker.applier.messages import Message, Work
 from worker.applier.send import start_anew
+from worker.core.blocking import Words
 from worker.core.events import MigrationFailed
 from worker.core.failure import Failure
 from worker.core.lexer import Statement
@@ -37,14 +38,16 @@ class _Replayed(Enum):
 
 
 async def failed(
-    work: Work, segment: Segment | None, message: Message, error: asyncpg.PostgresError
+    work: Work, segment: Segment | None, message: Message, error: asyncpg.PostgresError, said: Words | None = None
 ) -> MigrationFailedError:
     """The error to raise for a failed migration, after telling it; without a segment it is our records that failed.
+
+    `said` goes before the server's words.
 
     The server gives the position of some errors. For the others the segment is repeated statement by statement in a
     transaction that is rolled back, for five seconds at most.
     """
-    words, hint = _words(work, segment, error)
+    words, hint = said or _words(work, segment, error)
     failure = Failure(work.file, error.sqlstate, words, hint)
     if segment is not None:
         failure = await _placed(failure, work, segment, message, error)

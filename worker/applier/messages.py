@@ -36,6 +36,11 @@ class Timeouts:
         return f"SET LOCAL lock_timeout = {self.lock_ms}; SET LOCAL statement_timeout = {self.statement_ms}"
 
     @property
+    def records_sql(self) -> str:
+        """SQL that sets the lock timeout of the records behind a block, where the session's settings are back."""
+        return f"SET LOCAL lock_timeout = {self.lock_ms}"
+
+    @property
     def session_sql(self) -> str:
         """SQL that sets a lone statement's for the session."""
         return f"SET lock_timeout = {self.lone_lock_ms}; SET statement_timeout = {self.statement_ms}"
@@ -128,7 +133,8 @@ def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, reco
     modes, read_only = segment.begin.replace(_READ_ONLY, ""), _READ_ONLY in segment.begin
     body = f"SAVEPOINT {_SAVEPOINT};" + (f"SET TRANSACTION {_READ_ONLY};" if read_only else "")
     head = f"BEGIN {modes}; {timeouts.local_sql}; {_replayed(segment)}{body}"
-    tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET, work.held.fence_sql, *records)
+    # Here the migration's table locks are held: who waits for those is not to wait for a control table besides.
+    tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET, timeouts.records_sql, work.held.fence_sql, *records)
     return Message(head, segment.text, "; ".join(tail))
 
 

@@ -70,6 +70,12 @@ async def recover(attempts: Attempts, segment: Segment, before: Before) -> Verdi
     )
 
 
+def can_be_judged(statement: str) -> bool:
+    """Whether `recover` can tell what is left of a statement that was cut."""
+    about = concurrent_target(statement)
+    return is_repeatable(statement) or (about is not None and about.index is not None)
+
+
 def settling(work: Work) -> str:
     """The two commands that answer an open question about a migration."""
     version = work.migration.version

@@ -1,10 +1,14 @@
 """Runs one effect of a plan on a held target: in one transaction, or by segments under the journal."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from worker.applier import messages
-from worker.applier.attempts import Attempts
+from worker.applier.attempts import Attempts, Patience
 from worker.applier.journalled import run_journalled
 from worker.applier.limits import Limits
 from worker.applier.messages import Timeouts, Work
+from worker.applier.watch import Watch, Watched, beside
 from worker.core.events import MigrationFinished, MigrationStarted, Outcome
 from worker.core.migration import Direction, Directives, Migration, Side
 from worker.core.plan import Run
@@ -13,13 +17,22 @@ from worker.errors import InDoubtError, MigrationFailedError, RefusedError, Tide
 from worker.postgres.lock import Held
 
 
+@asynccontextmanager
+async def applying(held: Held, bundle: str, limits: Limits) -> AsyncIterator["Applier"]:
+    """An applier, with a watch beside it for as long as the block runs."""
+    watch = Watch(held)
+    async with beside(watch.run):
+        yield Applier(held, bundle, limits, watch)
+
+
 class Applier:
     """Runs migrations on one held target, one after the other."""
 
-    def __init__(self, held: Held, bundle: str, limits: Limits) -> None:
+    def __init__(self, held: Held, bundle: str, limits: Limits, watch: Watch) -> None:
         self._held = held
         self._bundle = bundle
         self._limits = limits
+        self._watch = watch
 
     async def run(self, effect: Run, version_after: int | None, also: tuple[str, ...] = ()) -> None:
         """Run one side of a migration and record it; `also` is SQL that commits together with it.
@@ -35,31 +48,32 @@ class Applier:
         session, began, outcome = self._held.session, self._held.session.clock(), Outcome.INTERRUPTED
         bundle = effect.lender or self._bundle
         work = Work(self._held, effect.migration, effect.direction, script.mode, bundle, version_after, began, also)
-        attempts = Attempts(work, self._limits.lock_budget)
+        timeouts = self._timeouts(work.side)
+        attempts = Attempts(work, timeouts, self._patience(work.side), self._watch)
         session.emit(_started(work, script))
-        try:
-            await self._run_mode(attempts, script, effect)
-            outcome = Outcome.SUCCEEDED
-        except MigrationFailedError:
-            outcome = Outcome.FAILED
-            raise
-        except RefusedError:
-            outcome = Outcome.REFUSED
-            raise
-        except InDoubtError:
-            outcome = Outcome.IN_DOUBT
-            raise
-        finally:
-            session.emit(_finished(attempts, outcome, session.clock() - began))
+        with self._watch.migration(work.migration.version) as watched:
+            try:
+                await self._run_mode(attempts, script, effect, timeouts)
+                outcome = Outcome.SUCCEEDED
+            except MigrationFailedError:
+                outcome = Outcome.FAILED
+                raise
+            except RefusedError:
+                outcome = Outcome.REFUSED
+                raise
+            except InDoubtError:
+                outcome = Outcome.IN_DOUBT
+                raise
+            finally:
+                session.emit(_finished(attempts, watched, outcome, session.clock() - began))
 
-    async def _run_mode(self, attempts: Attempts, script: Script, effect: Run) -> None:
-        timeouts = self._timeouts(attempts.work.side)
+    async def _run_mode(self, attempts: Attempts, script: Script, effect: Run, timeouts: Timeouts) -> None:
         if script.mode is Mode.JOURNALLED or effect.resume is not None:
             # What was begun by segments goes on by segments, even if the file has changed to fit one transaction.
             await run_journalled(attempts, script, effect.resume, timeouts, self._limits.advisory_timeout)
         else:
             segment = next(iter(script.segments), None)
-            await attempts.transact(segment, lambda: messages.final(attempts.work, segment, timeouts))
+            await attempts.transact(segment, lambda now: messages.final(attempts.work, segment, now))
 
     def _timeouts(self, side: Side | None) -> Timeouts:
         limits, said = self._limits, Directives() if side is None else side.directives
@@ -68,6 +82,11 @@ class Applier:
         lone_lock_ms = said.lock_timeout_ms or 0
         statement_ms = limits.statement_timeout_ms if said.statement_timeout_ms is None else said.statement_timeout_ms
         return Timeouts(lock_ms, lone_lock_ms, statement_ms)
+
+    def _patience(self, side: Side | None) -> Patience:
+        limits, said = self._limits, Directives() if side is None else side.directives
+        block_ms = limits.block_budget_ms if said.block_budget_ms is None else said.block_budget_ms
+        return Patience(limits.lock_budget, block_ms / 1000 if block_ms else None)
 
 
 def read(migration: Migration, direction: Direction) -> Script:
@@ -92,7 +111,7 @@ def _started(work: Work, script: Script) -> MigrationStarted:
     return MigrationStarted(migration.version, migration.name, work.direction.value, work.mode.value, segments)
 
 
-def _finished(attempts: Attempts, outcome: Outcome, seconds: float) -> MigrationFinished:
+def _finished(attempts: Attempts, watched: Watched, outcome: Outcome, seconds: float) -> MigrationFinished:
     work = attempts.work
     return MigrationFinished(
         work.migration.version,
@@ -103,4 +122,5 @@ def _finished(attempts: Attempts, outcome: Outcome, seconds: float) -> Migration
         seconds,
         attempts.retries,
         attempts.lock_wait,
+        watched.blocked_seconds,
     )

@@ -1,26 +1,42 @@
 """Sends one message on the held connection, and leaves no transaction open whatever becomes of it."""
 
+from enum import Enum
+
 from worker.applier.messages import anew
 from worker.core.script import Segment
 from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, settle
 from worker.postgres.lock import Held
 
+_CANCELLED = "57014"
+_LOOKED_UP = "whether it was committed is looked up in the ledger after the next connect; nothing is lost"
 
-async def send(held: Held, sql: str) -> None:
+
+class Unit(Enum):
+    """What a message holds: a whole transaction from BEGIN to COMMIT, or a statement that needs none."""
+
+    TRANSACTION = "transaction"
+    STATEMENT = "statement"
+
+
+async def send(held: Held, sql: str, unit: Unit = Unit.STATEMENT) -> None:
     """Send `sql` as one simple query.
 
     Raises:
         asyncpg.PostgresError: The server refused a statement; nothing of an open transaction is left.
         FencedError: The epoch is stale: another worker has taken over.
-        ConnectionLostError: The connection broke; whether a COMMIT came through must be looked up.
+        ConnectionLostError: The connection broke, or a transaction was cancelled when it was over already, in its
+            COMMIT or behind that; whether it came through must be looked up.
     """
     conn = held.session.conn
     try:
         await conn.execute(sql)
     except BaseException as error:
+        is_over = unit is Unit.TRANSACTION and not (conn.is_closed() or conn.is_in_transaction())
         # Also when cancelled: the query is, and its transaction stays open and aborted, with its locks.
         await settle(conn)
         _raise_if_ours(held, error)
+        if is_over and getattr(error, "sqlstate", None) == _CANCELLED:
+            raise ConnectionLostError("a migration was cancelled while it was committed", hint=_LOOKED_UP) from error
         raise
 
 
@@ -37,7 +53,7 @@ def _raise_if_ours(held: Held, error: BaseException) -> None:
         case Fault.CONNECTION_LOST:
             raise ConnectionLostError(
                 "the connection to the database was lost in the middle of a migration",
-                hint="whether it was committed is looked up in the ledger after the next connect; nothing is lost",
+                hint=_LOOKED_UP,
             ) from error
         case Fault.FENCED:
             raise FencedError(f"another worker took {held.target.name} over (our epoch was {held.epoch})") from error

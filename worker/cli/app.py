@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -87,6 +87,7 @@ class App:
                 statement_timeout_ms=limits.statement_ms or 0,
                 lock_budget=_NO_LIMIT_SECONDS if limits.lock_budget_ms is None else limits.lock_budget_ms / 1000,
                 advisory_timeout=None if limits.advisory_ms is None else limits.advisory_ms / 1000,
+                block_budget_ms=limits.block_budget_ms or 0,
             ),
         )
 
@@ -122,9 +123,8 @@ class App:
         """Open a connection; what lies in files is read again."""
         database = require_database(self.settings)
         params = (database.waiting if purpose is Purpose.GATE else database.migrating).read()
-        limits = self.settings.limits
         name = f"tidegate {purpose.value} {self.settings.worker}"[:63]
-        return await connect(params, purpose, application_name=name, lock_timeout_ms=limits.lock_ms or 0)
+        return await connect(params, purpose, application_name=name)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
@@ -137,7 +137,8 @@ class App:
         params = require_database(self.settings).migrating.read()
         role = await check_session(conn, params)
         control, worker = self.settings.control.schema, self.settings.worker
-        return Session(conn, control, worker, role, self.emit, time.monotonic, random.random)
+        second = partial(self.connect, Purpose.CONTROL)
+        return Session(conn, control, worker, role, self.emit, time.monotonic, random.random, second=second)
 
     async def with_session(self, work: Callable[[Session], Awaitable[_T]]) -> _T:
         """Do `work` on a session; after a lost connection or a takeover, look again on another one.

@@ -184,8 +184,45 @@ class MigrationStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MigrationWaiting(Event):
+    """A migration waits for a lock that somebody holds; `holder` is a client, an autovacuum, a prepared transaction."""
+
+    level: ClassVar[Level] = Level.WARNING
+    version: int
+    holder: str
+    holder_role: str
+    holder_application: str
+    holder_pid: int
+    holder_state: str
+    holder_since: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppBlocked(Event):
+    """Sessions of the application wait behind a migration: how many, who waits longest, and for how long by now.
+
+    It is told when that begins to last, and again when the migration is cancelled for it.
+    """
+
+    level: ClassVar[Level] = Level.WARNING
+    version: int
+    waiting: int
+    role: str
+    application: str
+    blocked_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WatchLost(Event):
+    """Nobody sees who waits for whom around the migrations of this job, which go on; it is tried again."""
+
+    level: ClassVar[Level] = Level.WARNING
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class MigrationRetried(Event):
-    """An attempt was rolled back and will be repeated; `cause` is a SQLSTATE."""
+    """An attempt was rolled back and will be repeated; `cause` is a SQLSTATE, or `app_blocked`."""
 
     level: ClassVar[Level] = Level.WARNING
     version: int
@@ -226,6 +263,7 @@ class MigrationFinished(Event):
     duration_seconds: float
     retries: int
     lock_wait_seconds: float
+    app_blocked_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,12 +44,13 @@ class FileName:
 
 @dataclass(frozen=True, slots=True)
 class Directives:
-    """What the leading `-- tidegate:` comments ask for; timeouts are in milliseconds, None means not said."""
+    """What the leading `-- tidegate:` comments ask for, in milliseconds; None means not said, 0 no limit."""
 
     transaction: Transaction = Transaction.ON
     gate: Gate = Gate.ON
     lock_timeout_ms: int | None = None
     statement_timeout_ms: int | None = None
+    block_budget_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ _DIRECTIVE = re.compile(r"[ \t]*tidegate:(?P<settings>.*)", re.IGNORECASE)
 def parse_directives(sql: str, file: str) -> Directives:
     """Read `-- tidegate: key=value …` from the `--` comments before the first token.
 
-    The keys are `transaction` and `gate` (on, off), `lock_timeout` and `statement_timeout` (durations).
+    The keys are `transaction` and `gate` (on, off), `lock_timeout`, `statement_timeout` and `block_budget` (durations,
+    or none).
 
     Raises:
         BundleError: An unknown or repeated key, or a value that it does not take; names the file and the line.
@@ -187,13 +189,19 @@ def _set(directives: Directives, key: str, value: str, where: str) -> Directives
             case "gate":
                 return replace(directives, gate=Gate(_switch(value)))
             case "lock_timeout":
-                return replace(directives, lock_timeout_ms=parse_duration(value))
+                return replace(directives, lock_timeout_ms=_limit(value))
             case "statement_timeout":
-                return replace(directives, statement_timeout_ms=parse_duration(value))
+                return replace(directives, statement_timeout_ms=_limit(value))
+            case "block_budget":
+                return replace(directives, block_budget_ms=_limit(value))
             case _:
                 raise BundleError(f"{where}: unknown directive {key!r:.60}", hint=_KNOWN)
     except ValueError as error:
         raise BundleError(f"{where}: {key} {error}", hint="correct the value, or remove the directive") from error
+
+
+def _limit(value: str) -> int:
+    return 0 if value == "none" else parse_duration(value)
 
 
 def _switch(value: str) -> str:
@@ -203,6 +211,6 @@ def _switch(value: str) -> str:
 
 
 _KNOWN = (
-    "known are transaction, gate, lock_timeout and statement_timeout, "
+    "known are transaction, gate, lock_timeout, statement_timeout and block_budget, "
     "as in -- tidegate: transaction=off lock_timeout=2s"
 )

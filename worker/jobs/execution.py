@@ -1,6 +1,6 @@
 """One job under the lock: brings a plan's effects about, and states in the readiness row what came of them."""
 
-from worker.applier.run import Applier
+from worker.applier.run import Applier, applying
 from worker.core.assess import assess
 from worker.core.bundle import Bundle
 from worker.core.events import LedgerAdopted, ReadinessSet
@@ -54,9 +54,9 @@ class Execution:
         self._held = held
         self._view = view
         self._bundle = bundle
+        self._limits = site.limits
         self._statement = statement
         self._half = TargetHalf(held.session, held.target)
-        self._applier = Applier(held, bundle.label, site.limits)
         self._written: Observed | None = None
         self.observed = view.observation.observed
         self.applied: list[int] = []
@@ -70,13 +70,14 @@ class Execution:
         """
         if not self._view.survey.has_table:
             await self._half.ensure_version_table()
-        for effect in pending.effects:
-            if self._held.session.draining():
-                await self.write_readiness()
-                raise DrainedError
-            await self._one(effect, pin)
+        async with applying(self._held, self._bundle.label, self._limits) as applier:
+            for effect in pending.effects:
+                if self._held.session.draining():
+                    await self.write_readiness()
+                    raise DrainedError
+                await self._one(applier, effect, pin)
 
-    async def _one(self, effect: Effect, pin: str | None) -> None:
+    async def _one(self, applier: Applier, effect: Effect, pin: str | None) -> None:
         then = after(self.observed, effect)
         if isinstance(effect, Adopt):
             await self._adopt(effect)
@@ -85,7 +86,7 @@ class Execution:
                 # What the gate waits for is done: nobody need wait for the rest.
                 await self.write_readiness()
             also = (*self._lowered(effect), *(() if pin is None else (pin_sql(self._held, pin),)))
-            await self._applier.run(effect, then.highest, also)
+            await applier.run(effect, then.highest, also)
             self.applied.append(effect.migration.version)
         self.observed = then
 

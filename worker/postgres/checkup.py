@@ -8,8 +8,9 @@ from worker.core.checkup import (
     LockSession,
     SettingSeen,
 )
+from worker.postgres.blocking import APPLICATION_PREFIX
 from worker.postgres.faults import told
-from worker.postgres.lock import APPLICATION_PREFIX, Keys
+from worker.postgres.lock import Keys
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 from worker.postgres.target_half import Survey

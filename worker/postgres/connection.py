@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.connection import Connection
 
-DEFAULT_LOCK_TIMEOUT_MS = 100
+LOCK_TIMEOUT_MS = 30_000
+"""How long our own statements wait for a lock, on the control tables above all; a migration's say theirs themselves."""
+
 CLOSE_TIMEOUT_S = 2.0
 MIN_SERVER_VERSION = 140_000
 
@@ -63,7 +65,7 @@ async def connect(
     purpose: Purpose,
     *,
     application_name: str,
-    lock_timeout_ms: int = DEFAULT_LOCK_TIMEOUT_MS,
+    lock_timeout_ms: int = LOCK_TIMEOUT_MS,
     statement_timeout_ms: int = 0,
 ) -> "Connection[Record]":
     """Connect to the first address that will do; each has the whole connect timeout.

@@ -9,7 +9,8 @@ import anyio
 import asyncpg
 
 from worker.core.privileges import missing_grant
-from worker.errors import NoDatabaseError, RefusedError, TidegateError
+from worker.errors import NoDatabaseError, RefusedError, TidegateError, TimedOutError
+from worker.postgres.blocking import control_holder
 from worker.postgres.session import Session
 
 if TYPE_CHECKING:
@@ -81,11 +82,29 @@ async def told(session: Session, doing: str) -> AsyncIterator[None]:
         ConnectionLostError: The connection broke.
         FencedError: The epoch is stale.
         RefusedError: The role lacks a privilege, which is named; or the lock was dropped.
+        TimedOutError: Somebody held a lock for longer than the session's lock timeout; says who.
     """
     try:
         yield
+    except asyncpg.LockNotAvailableError as error:
+        raise await _never_free(session, doing) from error
     except DRIVER_ERRORS as error:
         raise _explained(error, session, doing) from error
+
+
+async def _never_free(session: Session, doing: str) -> TimedOutError:
+    """Name who holds what a statement of ours waited for; a transaction of ours that waited is over anyway."""
+    await settle(session.conn)
+    try:
+        holder = await control_holder(session.conn, session.control)
+    except DRIVER_ERRORS:
+        holder = None
+    who = "nobody saw by whom" if holder is None else f"locks there are held by {holder}"
+    return TimedOutError(
+        f"waited for a lock for too long while {doing}: {who}",
+        hint="look at pg_locks for who holds it" if holder is None else holder.remedy,
+        reason="control_lock",
+    )
 
 
 def _explained(error: BaseException, session: Session, doing: str) -> TidegateError:

@@ -33,12 +33,12 @@ from worker.core.events import LockAcquired, LockReleased, LockTimedOut, LockWai
 from worker.core.lock_keys import control_key, golang_keys, target_key
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import TimedOutError
+from worker.postgres.blocking import APPLICATION_PREFIX
 from worker.postgres.faults import told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 
 _POLL = Backoff(first=0.025, ceiling=0.5)
-APPLICATION_PREFIX = "tidegate"
 
 
 @dataclass(frozen=True, slots=True)

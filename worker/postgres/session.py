@@ -1,6 +1,6 @@
 """A session: one connection, and what everything that runs on it needs to know."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,8 @@ class Session:
     """A connection of its own, never a pooled one, with the control schema's name and the worker's.
 
     `role` is the one that statements run as. `clock` gives monotonic seconds, `jitter` numbers in [0, 1).
-    `draining` says whether to begin no further migration.
+    `draining` says whether to begin no further migration. `second` opens another connection to the same place, from
+    which this one is watched; None where nobody watches.
     """
 
     conn: "Connection[Record]"
@@ -31,6 +32,7 @@ class Session:
     clock: Callable[[], float]
     jitter: Callable[[], float]
     draining: Callable[[], bool] = _go_on
+    second: "Callable[[], Awaitable[Connection[Record]]] | None" = None
 
     def bind(self, **context: str | int) -> "Session":
         """The same session, whose events carry this context besides."""

@@ -130,12 +130,10 @@ FROM :"schema".readiness AS r
 WHERE $1::text IS NULL OR r.target = $1;
 
 -- name: raise_fence
--- Take over the target: whatever was begun with an older epoch cannot commit any more. It waits, for as long as it
--- takes, for a fenced transaction that is under way: the CTE is read first, and lifts the session's lock_timeout for
--- this transaction alone. $1: target, $2: worker.
-WITH patient AS MATERIALIZED (SELECT set_config('lock_timeout', '0', true) AS lock_timeout)
+-- Take over the target: whatever was begun with an older epoch cannot commit any more. It waits for a fenced transaction
+-- that is under way. $1: target, $2: worker.
 INSERT INTO :"schema".fence AS f (target, epoch, worker, backend_pid)
-SELECT $1, 1, $2, pg_backend_pid() FROM patient
+VALUES ($1, 1, $2, pg_backend_pid())
 ON CONFLICT (target) DO UPDATE
 SET epoch = f.epoch + 1, worker = excluded.worker, backend_pid = excluded.backend_pid, raised_at = clock_timestamp()
 RETURNING epoch;

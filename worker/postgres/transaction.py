@@ -12,17 +12,15 @@ from worker.postgres.session import Session
 async def transaction(session: Session, doing: str, first: str = "") -> AsyncIterator[None]:
     """Run the block in one transaction; `first` is SQL that is sent together with BEGIN.
 
-    The session's lock_timeout is lifted in it: it spares those who queue behind a migration's table locks, and our
-    own statements wait for each other alone.
-
     Raises:
         ConnectionLostError: The connection broke; whether it was committed must be looked up.
         FencedError: The epoch is stale: another worker has taken over.
         RefusedError: The role lacks a privilege, which is named.
+        TimedOutError: Somebody held a lock for too long; says who.
     """
     async with told(session, doing):
         try:
-            await session.conn.execute(f"BEGIN; SET LOCAL lock_timeout = 0; {first}")
+            await session.conn.execute(f"BEGIN; {first}")
             yield
             await session.conn.execute("COMMIT")
         except BaseException:

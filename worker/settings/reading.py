@@ -149,6 +149,7 @@ def _limits(values: Mapping[str, Any]) -> Limits:
         advisory_ms=values["advisory_timeout"],
         lock_ms=values["lock_timeout"],
         lock_budget_ms=values["lock_budget"],
+        block_budget_ms=values["block_budget"],
         statement_ms=values["statement_timeout"],
         drain_ms=values["drain_timeout"],
         poll_ms=values["poll_interval"],

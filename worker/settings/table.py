@@ -106,7 +106,15 @@ SETTINGS = (
         ("--lock-budget",),
         "10m",
         parsers.limit,
-        "how long a migration is tried again after lock timeouts",
+        "how long a migration waits for locks in all its attempts",
+    ),
+    Setting(
+        "block_budget",
+        "TIDEGATE_BLOCK_BUDGET",
+        ("--block-budget",),
+        "10s",
+        parsers.limit,
+        "how long one attempt may keep the application waiting before it is cancelled and tried again later",
     ),
     Setting(
         "statement_timeout",

@@ -65,6 +65,7 @@ class Limits:
     advisory_ms: int | None
     lock_ms: int | None
     lock_budget_ms: int | None
+    block_budget_ms: int | None
     statement_ms: int | None
     drain_ms: int
     poll_ms: int
