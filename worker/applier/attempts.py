@@ -11,7 +11,7 @@ from worker.applier.messages import Message, Timeouts, Work
 from worker.applier.send import Unit, send, start_anew
 from worker.applier.watch import Sent, Watch
 from worker.core.backoff import Backoff
-from worker.core.blocking import Allowance, Kind, Overrun, Words, kept_waiting, never_free, stopped
+from worker.core.blocking import Allowance, Blocker, Kind, Overrun, Words, kept_waiting, never_free, stopped
 from worker.core.events import MigrationRetried
 from worker.core.script import Mode, Segment
 from worker.errors import MigrationFailedError
@@ -68,6 +68,7 @@ class Attempts:
         self._patience = patience
         self._watch = watch
         self._yielded = 0
+        self._blocker: Blocker | None = None
         self._pushed: set[int] = set()
         self.retries = 0
         self.lock_wait = 0.0
@@ -141,6 +142,8 @@ class Attempts:
             try:
                 await send(self.work.held, message.text, unit)
             except asyncpg.PostgresError as error:
+                # An attempt can end between two looks; who was in the way before is likely to be so still.
+                self._blocker = sent.blocker or self._blocker
                 return _Refused(error, sent, self._session.clock())
         return None
 
@@ -181,7 +184,7 @@ class Attempts:
         if refused.is_for_the_application:
             return kept_waiting(sent.waiter, sent.blocked.length, self._patience.blocking or 0.0, attempts, left)
         if refused.is_for_a_lock:
-            return never_free(sent.blocker, self._patience.locks, attempts, left)
+            return never_free(self._blocker, self._patience.locks, attempts, left)
         if refused.error.sqlstate == _CANCELLED:
             return stopped(self._timeouts.statement_ms, refused.ended - sent.began)
         return None

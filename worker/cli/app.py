@@ -17,7 +17,7 @@ from worker.bundles.directory import local_path, read_directory
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle
 from worker.core.events import Emitter, Level, Sink
-from worker.errors import BundleError, TidegateError, UsageError
+from worker.errors import BundleError, NoDatabaseError, TidegateError, UsageError
 from worker.jobs.site import Rivals, Site
 from worker.log import LogFormat, LogSink, Redactor, Secret, log_sink
 from worker.postgres.connection import Purpose, check_session, closing, connect
@@ -154,6 +154,10 @@ class App:
                     return await work(session)
             except (ConnectionLostError, FencedError):
                 if attempt == _ATTEMPTS:
+                    raise
+            except NoDatabaseError:
+                # A server that was there a moment ago is likely to be back in another one.
+                if attempt in {1, _ATTEMPTS}:
                     raise
             await anyio.sleep(_AGAIN.delay(attempt, random.random()))  # noqa: S311  jitter, not a secret
 
