@@ -41,6 +41,7 @@ NOWHERE = "postgres://somebody:suite-only@127.0.0.1:1/none"
         ("TIDEGATE_ADVISORY_TIMEOUT", "soon", "a whole number and a unit"),
         ("TIDEGATE_LOCK_TIMEOUT", "-1s", "a whole number and a unit"),
         ("TIDEGATE_LOCK_BUDGET", "1 s", "a whole number and a unit"),
+        ("TIDEGATE_BLOCK_BUDGET", "never", "a whole number and a unit"),
         ("TIDEGATE_STATEMENT_TIMEOUT", "0s", "above 0"),
         ("TIDEGATE_DRAIN_TIMEOUT", "none", "a whole number and a unit"),
         ("TIDEGATE_POLL_INTERVAL", "1y", "a whole number and a unit"),

@@ -10,12 +10,15 @@ import anyio
 import asyncpg
 import pytest
 
+from tests.fixtures.cluster import Server, Shutdown, running_server
 from tests.fixtures.jobs import Said, files, said, until
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, worker_on
 from worker.core.events import MigrationFinished, MigrationRetried, MigrationWaiting, Outcome
 from worker.errors import MigrationFailedError, TimedOutError
 from worker.jobs.steer import retry
+from worker.postgres.faults import ConnectionLostError
+from worker.postgres.queries import queries
 
 ALTER = {"1": "ALTER TABLE a ADD COLUMN y int"}
 DONE = Said((1, False), (1,), ((1, "up"),), ())
@@ -281,3 +284,57 @@ async def test_records_that_wait_for_a_control_table_hold_the_applications_locks
 
     assert (retried.version, retried.cause) == (2, "55P03")
     assert (await said(database)).ledger == (1, 2)
+
+
+async def test_a_publish_waits_for_another_one_within_limits(database: Database) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(files({"1": "CREATE TABLE a (x int)"}))
+    other = await database.connect(server_settings={"application_name": "psql"})
+    await other.execute("BEGIN")
+    await other.execute(queries("home", "tidegate")["line_lock"], "schema_migrations")
+    async with worker_on(database) as worker:
+        await worker.session.conn.execute("SET lock_timeout = '300ms'")
+        with pytest.raises(TimedOutError, match=r"publishing.* application psql"):
+            await worker.publish(files({"1": "CREATE TABLE a (x int)", "2": "CREATE TABLE b (x int)"}))
+        assert not worker.session.conn.is_in_transaction()
+    await other.close()
+
+
+async def test_a_prepared_transaction_in_the_way_is_named(server: Server) -> None:
+    with running_server(server.version, server.binaries) as own:
+        own.psql("ALTER SYSTEM SET max_prepared_transactions = 2")
+        own.restart(Shutdown.FAST)
+        own.psql("CREATE DATABASE app")
+        database = Database("app", own)
+        database.psql("CREATE TABLE a (x int); BEGIN; LOCK TABLE a; PREPARE TRANSACTION 'left behind';")
+        site = replace(SITE, limits=replace(LIMITS, lock_budget=1.5))
+        async with worker_on(database, site=site) as worker:
+            with pytest.raises(MigrationFailedError, match="held by a prepared transaction") as caught:
+                await worker.up(files(ALTER))
+        assert "ROLLBACK PREPARED" in (caught.value.failure.hint or "")
+        database.psql("ROLLBACK PREPARED 'left behind'")
+
+
+async def test_a_transaction_that_is_cancelled_in_its_commit_is_looked_up_and_not_guessed(database: Database) -> None:
+    watcher = await database.connect()
+    text = """
+        CREATE TABLE a (x int);
+        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER late AFTER INSERT ON a DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+            EXECUTE FUNCTION slow();
+        INSERT INTO a VALUES (1);
+    """
+    async with worker_on(database) as worker, anyio.create_task_group() as group:
+
+        async def run() -> None:
+            with pytest.raises(ConnectionLostError, match="cancelled while it was committed"):
+                await worker.up(files({"1": text}))
+
+        group.start_soon(run)
+        pid = worker.session.conn.get_server_pid()
+        await until(watcher, "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $1", pid)
+        await watcher.execute("SELECT pg_cancel_backend($1)", pid)
+    await watcher.close()
+
+    assert await said(database) == NOTHING
+    assert await database.fetchval("SELECT to_regclass('a') IS NULL")

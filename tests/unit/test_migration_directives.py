@@ -13,8 +13,14 @@ OFF = Directives(transaction=Transaction.OFF)
 
 
 def test_all_directives_are_read() -> None:
-    sql = "-- tidegate: transaction=off gate=off lock_timeout=2s statement_timeout=5m\nSELECT 1;"
-    assert parse_directives(sql, "f") == Directives(Transaction.OFF, Gate.OFF, 2_000, 300_000)
+    sql = "-- tidegate: transaction=off gate=off lock_timeout=2s statement_timeout=5m block_budget=1s\nSELECT 1;"
+    assert parse_directives(sql, "f") == Directives(Transaction.OFF, Gate.OFF, 2_000, 300_000, 1_000)
+
+
+@pytest.mark.parametrize("word", ["none", "0"])
+def test_a_limit_can_be_taken_away(word: str) -> None:
+    sql = f"-- tidegate: lock_timeout={word} statement_timeout={word} block_budget={word}"
+    assert parse_directives(sql, "f") == Directives(lock_timeout_ms=0, statement_timeout_ms=0, block_budget_ms=0)
 
 
 @pytest.mark.parametrize(

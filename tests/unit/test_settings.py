@@ -25,6 +25,7 @@ def test_nothing_set_gives_the_documented_defaults() -> None:
     assert (settings.http.host, settings.http.port, settings.control.schema) == ("127.0.0.1", 8017, "tidegate")
     assert (settings.limits.advisory_ms, settings.limits.lock_ms, settings.limits.drain_ms) == (600_000, 100, 20_000)
     assert (settings.limits.statement_ms, settings.limits.poll_ms) == (None, 15_000)
+    assert (settings.limits.lock_budget_ms, settings.limits.block_budget_ms) == (600_000, 10_000)
     assert (settings.log.level, settings.log.format) == (LogLevel.INFO, LogFormat.AUTO)
     assert settings.target.version_table == VersionTableName(None, "schema_migrations")
     assert settings.target.requirement is None

@@ -119,8 +119,8 @@ class Watch:
         connect = self._session.second
         failures = 0
         while connect is not None:
-            await self._slow()
             try:
+                await self._slow()
                 async with closing(await _opened(connect)) as conn:
                     failures = 0
                     await self._look_on(conn)
@@ -135,7 +135,7 @@ class Watch:
             while self._running is None:
                 await self._bell.heard()
             running = self._running
-            await anyio.sleep(PATIENCE_SECONDS - (self._session.clock() - running.began))
+            await anyio.sleep(max(0.0, running.began + PATIENCE_SECONDS - self._session.clock()))
             if self._running is running:
                 return
 
