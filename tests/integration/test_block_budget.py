@@ -11,7 +11,7 @@ import pytest
 from tests.fixtures.jobs import Said, files, said, until
 from tests.fixtures.roles import RoleSet
 from tests.fixtures.servers import Database
-from tests.fixtures.sites import LIMITS, SITE, Worker, bundle_of, tables, worker_on
+from tests.fixtures.sites import LIMITS, SITE, Recorded, Worker, bundle_of, tables, worker_on
 from worker.core.events import (
     AppBlocked,
     MigrationFinished,
@@ -52,6 +52,17 @@ async def application(database: Database, name: str = "web") -> AsyncIterator[as
 async def holds(watcher: asyncpg.Connection, worker: Worker) -> None:
     """Until the worker's migration sleeps with its locks held."""
     await until(watcher, SLEEPING, worker.session.conn.get_server_pid())
+
+
+async def read_behind(database: Database, text: str, name: str = "web", sql: str = READ) -> Recorded:
+    """Run a file, and a statement of somebody else's behind the locks that it holds; what was told of it."""
+    await database.execute("CREATE TABLE a (x int)")
+    async with application(database, name) as other, worker_on(database, site=STRICT) as worker:
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.up, files({"1": text}))
+            await holds(other, worker)
+            await other.execute(sql)
+        return worker.recorded
 
 
 async def test_a_migration_that_blocks_the_application_gives_way_and_is_tried_again(database: Database) -> None:
@@ -111,18 +122,12 @@ async def test_pauses_grow_until_the_budget_is_used_up_and_the_failure_names_who
 
 
 async def test_a_file_may_set_its_own_budget_and_have_none(database: Database) -> None:
-    await database.execute("CREATE TABLE a (x int)")
-    text = "-- tidegate: block_budget=none\nLOCK TABLE a; SELECT pg_sleep(1.5)"
-    async with application(database) as web, worker_on(database, site=STRICT) as worker:
-        async with anyio.create_task_group() as group:
-            group.start_soon(worker.up, files({"1": text}))
-            await holds(web, worker)
-            await web.execute(READ)
-        finished = worker.recorded.of(MigrationFinished)[-1]
+    told = await read_behind(database, "-- tidegate: block_budget=none\nLOCK TABLE a; SELECT pg_sleep(1.5)")
+    finished = told.of(MigrationFinished)[-1]
 
     assert (finished.outcome, finished.retries) == (Outcome.SUCCEEDED, 0)
     assert 0.5 < finished.app_blocked_seconds < 10
-    assert [event.application for event in worker.recorded.of(AppBlocked)] == ["web"]
+    assert [event.application for event in told.of(AppBlocked)] == ["web"]
 
 
 async def test_those_who_wait_behind_a_waiting_session_are_counted_too(database: Database) -> None:
@@ -153,17 +158,12 @@ OTHERS = {
 
 @pytest.mark.parametrize(("name", "sql"), OTHERS.values(), ids=OTHERS.keys())
 async def test_nobody_gives_way_to_a_session_that(database: Database, name: str, sql: str) -> None:
-    await database.execute("CREATE TABLE a (x int)")
     text = "LOCK TABLE a; SELECT pg_advisory_xact_lock(7); SELECT pg_sleep(1)"
-    async with application(database, name) as other, worker_on(database, site=STRICT) as worker:
-        async with anyio.create_task_group() as group:
-            group.start_soon(worker.up, files({"1": text}))
-            await holds(other, worker)
-            await other.execute(sql)
-        finished = worker.recorded.of(MigrationFinished)[-1]
+    told = await read_behind(database, text, name, sql)
+    finished = told.of(MigrationFinished)[-1]
 
     assert (finished.outcome, finished.retries, finished.app_blocked_seconds) == (Outcome.SUCCEEDED, 0, 0)
-    assert not worker.recorded.of(AppBlocked)
+    assert not told.of(AppBlocked)
 
 
 async def test_a_concurrent_build_that_gave_way_is_mended_and_built_again(database: Database) -> None:
@@ -208,17 +208,12 @@ async def test_a_concurrent_build_that_never_may_end_stays_recoverable(database:
 
 
 async def test_a_statement_of_which_nobody_could_tell_what_it_did_is_not_cut(database: Database) -> None:
-    await database.execute("CREATE TABLE a (x int)")
     text = "-- tidegate: transaction=off\nDO $$BEGIN COMMIT; LOCK TABLE a; PERFORM pg_sleep(1.5); END$$"
-    async with application(database) as web, worker_on(database, site=STRICT) as worker:
-        async with anyio.create_task_group() as group:
-            group.start_soon(worker.up, files({"1": text}))
-            await holds(web, worker)
-            await web.execute(READ)
-        finished = worker.recorded.of(MigrationFinished)[-1]
+    told = await read_behind(database, text)
+    finished = told.of(MigrationFinished)[-1]
 
     assert (finished.outcome, finished.retries) == (Outcome.SUCCEEDED, 0)
-    assert worker.recorded.of(AppBlocked)
+    assert told.of(AppBlocked)
 
 
 async def test_an_owner_that_may_not_act_as_the_login_gives_way_too(database: Database, roles: RoleSet) -> None:

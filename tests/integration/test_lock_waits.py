@@ -13,9 +13,9 @@ import pytest
 from tests.fixtures.cluster import Server, Shutdown, running_server
 from tests.fixtures.jobs import Said, files, said, until
 from tests.fixtures.servers import Database
-from tests.fixtures.sites import LIMITS, SITE, worker_on
+from tests.fixtures.sites import LIMITS, SITE, Worker, worker_on
 from worker.core.events import MigrationFinished, MigrationRetried, MigrationWaiting, Outcome
-from worker.errors import MigrationFailedError, TimedOutError
+from worker.errors import MigrationFailedError, TidegateError, TimedOutError
 from worker.jobs.steer import retry
 from worker.postgres.faults import ConnectionLostError
 from worker.postgres.queries import queries
@@ -220,21 +220,47 @@ async def test_a_statement_timeout_is_a_clear_failure_of(database: Database, tex
     assert (await said(database)).ledger == ()
 
 
-async def test_a_statement_that_somebody_cancels_says_so(database: Database) -> None:
+async def cancelled(database: Database, text: str) -> TidegateError:
+    """The error of a run whose backend is cancelled, by somebody else, while it sleeps."""
     watcher = await database.connect()
+    caught: list[TidegateError] = []
+
+    async def run(worker: Worker) -> None:
+        with pytest.raises(TidegateError) as raised:
+            await worker.up(files({"1": text}))
+        caught.append(raised.value)
+
     async with worker_on(database) as worker, anyio.create_task_group() as group:
-
-        async def run() -> None:
-            with pytest.raises(MigrationFailedError, match="somebody cancelled it"):
-                await worker.up(files({"1": "SELECT pg_sleep(60)"}))
-
-        group.start_soon(run)
+        group.start_soon(run, worker)
         pid = worker.session.conn.get_server_pid()
         await until(watcher, "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $1", pid)
         await watcher.execute("SELECT pg_cancel_backend($1)", pid)
     await watcher.close()
+    return caught[0]
 
+
+async def test_a_statement_that_somebody_cancels_says_so(database: Database) -> None:
+    error = await cancelled(database, "SELECT pg_sleep(60)")
+
+    assert isinstance(error, MigrationFailedError)
+    assert "somebody cancelled it" in error.message
     assert await said(database) == NOTHING
+
+
+async def test_a_transaction_that_is_cancelled_in_its_commit_is_looked_up_and_not_guessed(database: Database) -> None:
+    text = """
+        CREATE TABLE a (x int);
+        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NULL; END';
+        CREATE CONSTRAINT TRIGGER late AFTER INSERT ON a DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+            EXECUTE FUNCTION slow();
+        INSERT INTO a VALUES (1);
+    """
+    error = await cancelled(database, text)
+
+    assert isinstance(error, ConnectionLostError)
+    assert "cancelled while it was committed" in error.message
+    assert await said(database) == NOTHING
+    assert await database.fetchval("SELECT to_regclass('a') IS NULL")
 
 
 CONTROL_TABLES = {
@@ -313,28 +339,3 @@ async def test_a_prepared_transaction_in_the_way_is_named(server: Server) -> Non
                 await worker.up(files(ALTER))
         assert "ROLLBACK PREPARED" in (caught.value.failure.hint or "")
         database.psql("ROLLBACK PREPARED 'left behind'")
-
-
-async def test_a_transaction_that_is_cancelled_in_its_commit_is_looked_up_and_not_guessed(database: Database) -> None:
-    watcher = await database.connect()
-    text = """
-        CREATE TABLE a (x int);
-        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NULL; END';
-        CREATE CONSTRAINT TRIGGER late AFTER INSERT ON a DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-            EXECUTE FUNCTION slow();
-        INSERT INTO a VALUES (1);
-    """
-    async with worker_on(database) as worker, anyio.create_task_group() as group:
-
-        async def run() -> None:
-            with pytest.raises(ConnectionLostError, match="cancelled while it was committed"):
-                await worker.up(files({"1": text}))
-
-        group.start_soon(run)
-        pid = worker.session.conn.get_server_pid()
-        await until(watcher, "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $1", pid)
-        await watcher.execute("SELECT pg_cancel_backend($1)", pid)
-    await watcher.close()
-
-    assert await said(database) == NOTHING
-    assert await database.fetchval("SELECT to_regclass('a') IS NULL")

@@ -83,7 +83,7 @@ class Attempts:
             Unit.STATEMENT, message, Allowance(None, self._patience.locks), self._timeouts.lone_lock_ms
         )
         if refused is not None:
-            raise await self._failed(segment, message, refused, 1)
+            raise await self._failed(segment, message, refused, 1) from refused.error
 
     async def alone(
         self, segment: Segment, message: Message, is_left: Callable[[], Awaitable[bool]], *, may_cut: bool
@@ -106,7 +106,7 @@ class Attempts:
             if refused is None:
                 return
             if not refused.is_for_the_application or refused.ended >= deadline:
-                raise await self._failed(segment, message, refused, attempt)
+                raise await self._failed(segment, message, refused, attempt) from refused.error
             await self._pause(attempt, refused, deadline)
             if not await is_left():
                 return
@@ -131,7 +131,7 @@ class Attempts:
             if refused is None:
                 return
             if not self._is_repeatable(refused) or refused.ended >= deadline:
-                raise await self._failed(segment, message, refused, attempt)
+                raise await self._failed(segment, message, refused, attempt) from refused.error
             self.lock_wait += refused.ended - began
             await self._pause(attempt, refused, deadline)
             await start_anew(self.work.held, segment)
