@@ -19,9 +19,21 @@ JOB = "SELECT state FROM tidegate.job ORDER BY id DESC LIMIT 1"
 
 
 async def test_a_lone_statement_that_failed_is_repeated_and_not_in_doubt(database: Database) -> None:
+    text = f"{LONE}INSERT INTO a VALUES (1);\nVACUUM c;"
+    told = await failure(database, ONE | {"2": text})
+    assert (told.where, (await said(database)).journal) == ("0002_m.up.sql:3", ((0, "done"), (1, "failed")))
+
+    await database.execute("CREATE TABLE c (x int)")
+    await up(database, ONE | {"2": text})
+
+    assert await said(database) == DONE
+    assert await database.fetchval("SELECT count(*) FROM a") == 1
+
+
+async def test_a_single_statement_leaves_nothing_and_no_word_in_the_journal_when_it_fails(database: Database) -> None:
     text = f"{LONE}INSERT INTO a VALUES (1);\nINSERT INTO c VALUES (1);"
     told = await failure(database, ONE | {"2": text})
-    assert (told.where, (await said(database)).journal) == ("0002_m.up.sql:3:13", ((0, "done"), (1, "failed")))
+    assert (told.where, (await said(database)).journal) == ("0002_m.up.sql:3:13", ((0, "done"),))
 
     await database.execute("CREATE TABLE c (x int)")
     await up(database, ONE | {"2": text})

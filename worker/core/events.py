@@ -206,7 +206,7 @@ class SegmentFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecovered(Event):
-    """A segment that was cut was looked at in the catalogue; `step` says what was done."""
+    """An earlier run of a segment left something, or another way of sending it is needed; `step` says what was done."""
 
     level: ClassVar[Level] = Level.WARNING
     version: int
