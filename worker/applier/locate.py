@@ -105,6 +105,8 @@ def _hint(work: Work, error: asyncpg.PostgresError) -> str | None:
     match error.sqlstate:
         case "2D000":
             return "a COMMIT inside DO or CALL needs -- tidegate: transaction=off at the top of the file"
+        case "25001" if "transaction block" in message_of(error):
+            return "it needs -- tidegate: transaction=off at the top of the file, where it is sent by itself"
         case "25006":
             return "a read-only transaction can neither change nor record anything: take READ ONLY out of the file"
         case "42501":
