@@ -10,6 +10,7 @@ from tests.fixtures.cuts import WAITING
 from tests.fixtures.jobs import failing, files, gone, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, Worker, worker_on
+from worker.core.events import BackendAwaited
 from worker.core.target import quote_literal
 from worker.errors import InDoubtError, TimedOutError
 from worker.jobs.answer import answer
@@ -46,6 +47,7 @@ async def test_nothing_is_decided_while_the_old_backend_lives(database: Database
                 assert f"SELECT pg_terminate_backend({pid})" in raised.value.hint
                 # A command's connection would end here, and give the lock back.
                 await second.session.conn.execute("SELECT pg_advisory_unlock_all()")
+            assert {event.backend_pid for event in second.recorded.of(BackendAwaited)} == {pid}
             await watcher.execute("SELECT pg_terminate_backend($1)", pid)
     await gone(database, pid)
     await watcher.close()

@@ -7,7 +7,10 @@ from tests.fixtures.jobs import Said, failing, files, said, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import worker_on
 from worker.core.events import SegmentRecovered
+from worker.core.recovery import Presence, Thing, Wanted
+from worker.core.remains import Existence
 from worker.errors import InDoubtError, RefusedError
+from worker.postgres.remains import Remains
 
 ONE = {"1": "CREATE TABLE a (x int, y text); CREATE INDEX i ON a (x); CREATE INDEX j ON a (y)"}
 DONE = Said((2, False), (1, 2), ((1, "up"), (2, "up")), ())
@@ -233,6 +236,30 @@ async def test_a_database_whose_drop_was_cut_is_no_success_of_a_create(database:
     await database.execute(f"DROP DATABASE {name}")
     assert await steps(database, dict(whole)) == [f'repeating it: the database "{name}" is gone']
     await database.execute(f"DROP DATABASE {name}")
+
+
+async def test_presence_tells_what_became_of_a_subscription(database: Database) -> None:
+    one = {"1": "CREATE SUBSCRIPTION s CONNECTION '' PUBLICATION p WITH (connect = false, slot_name = NONE)"}
+    whole = await unrecorded(database, one | {"2": "DROP SUBSCRIPTION s"}, "2")
+
+    assert await steps(database, dict(whole)) == ['taken as done: the subscription "s" is gone']
+    assert await said(database) == DONE
+
+
+async def test_any_role_may_look_whether_something_is_there(database: Database) -> None:
+    role = f"{database.name}_any"
+    await database.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'any'")
+    try:
+        async with worker_on(database, dsn=database.dsn_as(role, "any")) as worker:
+            remains = Remains(worker.session)
+            names = {Thing.DATABASE: database.name, Thing.TABLESPACE: "pg_default", Thing.SUBSCRIPTION: None}
+            for thing, name in names.items():
+                for asked, expected in ((name, Existence.THERE), ("nothing", Existence.GONE)):
+                    if asked is not None:
+                        presence = Presence(thing, asked, Wanted.THERE)
+                        assert await remains.existence(presence) is expected
+    finally:
+        await database.execute(f"DROP ROLE {role}")
 
 
 async def test_a_statement_that_no_catalogue_tells_of_waits_for_a_person(database: Database) -> None:

@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 
-from worker.core.job import JobEvent
 from worker.errors import RefusedError
-from worker.jobs.amend import holding
+from worker.jobs.amend import amending, holding
 from worker.jobs.look import look
 from worker.jobs.site import Site
 from worker.jobs.steer import known
-from worker.postgres.home_half import HomeHalf
 from worker.postgres.remains import until_gone
 from worker.postgres.session import Session
-from worker.postgres.target_half import Answer, TargetHalf
-from worker.postgres.transaction import fenced
+from worker.postgres.target_half import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +29,6 @@ async def answer(session: Session, site: Site, given: Answer) -> Answered:
         FencedError: Another worker has taken the target over.
     """
     view = await known(session, site)
-    home = HomeHalf(session, view.line)
     async with holding(session, site, view) as held:
         view = await look(session, site)
         progress = view.observation.observed.progress
@@ -43,9 +39,6 @@ async def answer(session: Session, site: Site, given: Answer) -> Answered:
                 reason="not_in_doubt",
             )
         await until_gone(session, progress.cut_pid, progress.cut_at, site.limits.advisory_timeout)
-        async with fenced(held, "recording the answer"):
-            await TargetHalf(held.session, held.target).answer(held, progress, given)
-            if view.job is not None:
-                await home.move_job(view.job, JobEvent.RETRY, epoch=held.epoch)
-    await home.wake()
+        async with amending(held, site, view, "recording the answer", view.observation.observed) as half:
+            await half.answer(held, progress, given)
     return Answered(progress.version, len(progress.done) + 1)

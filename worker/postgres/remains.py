@@ -10,6 +10,7 @@ import anyio
 import asyncpg
 
 from worker.core.backoff import Backoff
+from worker.core.events import BackendAwaited
 from worker.core.recovery import Build, Detach, Drop, Presence, QualifiedName, Rebuild
 from worker.core.remains import Attachment, Existence, Found, Likeness, Namesake, shown
 from worker.errors import TimedOutError
@@ -50,6 +51,8 @@ async def _until(session: Session, query: str, values: tuple[object, ...], what:
             row = await session.conn.fetchrow(sql, *values)
         if row is None:
             return
+        if attempt == 0:
+            session.emit(BackendAwaited(row["pid"], row["role"], row["application"], what))
         waited = session.clock() - began
         if limit is not None and waited >= limit:
             raise _still_there(row, what, waited)
