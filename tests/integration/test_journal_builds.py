@@ -6,11 +6,10 @@ import anyio
 import asyncpg
 import pytest
 
-from tests.fixtures.cuts import SNAPSHOT, Means, cut, held_open, unrecorded
+from tests.fixtures.cuts import SNAPSHOT, Means, cut, held_open, recovered, unrecorded
 from tests.fixtures.jobs import Said, failing, failure, files, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, worker_on
-from worker.core.events import SegmentRecovered
 from worker.core.target import quote_identifier
 from worker.errors import InDoubtError, RefusedError, TimedOutError
 
@@ -23,13 +22,6 @@ INDEXES = """
 SELECT array_agg(indexrelid::regclass || ' ' || indrelid::regclass || CASE WHEN indisvalid THEN '' ELSE ' invalid' END)
 FROM pg_index WHERE indrelid IN (to_regclass('a'), to_regclass('b'))
 """
-
-
-async def steps(database: Database, contents: dict[str, str]) -> list[str]:
-    """What a successful run tells of its recovery."""
-    async with worker_on(database) as worker:
-        await worker.up(files(contents))
-        return [event.step for event in worker.recorded.of(SegmentRecovered)]
 
 
 async def invalid(database: Database, sql: str) -> None:
@@ -69,7 +61,7 @@ async def test_a_build_that_was_cut_ends_with_one_valid_index(
     assert await database.fetchval(INDEXES) == [f"{index} a invalid"]
 
     name = quote_identifier(index.strip('"'))
-    assert await steps(database, ONE | {"2": build}) == [f'dropping the invalid index "public".{name}']
+    assert await recovered(database, ONE | {"2": build}) == [f'dropping the invalid index "public".{name}']
     assert (await database.fetchval(INDEXES), await said(database)) == ([f"{index} a"], DONE)
 
 
@@ -78,7 +70,7 @@ async def test_a_build_that_was_cut_before_it_began_is_repeated(database: Databa
     await cut(database, ONE | {"2": BUILD}, behind="BEGIN; LOCK TABLE a", event="relation")
     assert await database.fetchval(INDEXES) is None
 
-    assert await steps(database, ONE | {"2": BUILD}) == ["repeating it: no index of that name is there"]
+    assert await recovered(database, ONE | {"2": BUILD}) == ["repeating it: no index of that name is there"]
     assert (await database.fetchval(INDEXES), await said(database)) == (["i a"], DONE)
 
 
@@ -87,7 +79,7 @@ async def test_a_build_whose_result_was_not_recorded_is_not_repeated(database: D
     whole = await unrecorded(database, ONE | {"2": build}, "2")
     before = await database.fetchval("SELECT indexrelid FROM pg_index WHERE indrelid = 'a'::regclass")
 
-    (step,) = await steps(database, dict(whole))
+    (step,) = await recovered(database, whole)
     assert step.startswith("taken as done: the index")
     assert await database.fetchval("SELECT array_agg(indexrelid) FROM pg_index WHERE indrelid = 'a'::regclass") == [
         before
@@ -100,7 +92,7 @@ async def test_a_cut_build_of_a_partition_is_built_again(database: Database) -> 
     await up(database, one)
     await cut(database, one | {"2": BUILD})
 
-    assert await steps(database, one | {"2": BUILD}) == [DROPPED]
+    assert await recovered(database, one | {"2": BUILD}) == [DROPPED]
     assert (await database.fetchval(INDEXES), await said(database)) == (["i a"], DONE)
 
 
@@ -112,7 +104,7 @@ async def test_the_remains_of_a_drop_of_the_remains_are_dropped_too(database: Da
     dead = "UPDATE pg_index SET indisready = false, indislive = false WHERE indexrelid = 'i'::regclass"
     assert await database.execute(dead) == "UPDATE 1"
 
-    assert await steps(database, ONE | {"2": BUILD}) == [DROPPED]
+    assert await recovered(database, ONE | {"2": BUILD}) == [DROPPED]
     assert (await database.fetchval(INDEXES), await said(database)) == (["i a"], DONE)
 
 
@@ -121,7 +113,7 @@ async def test_an_invalid_index_that_was_there_before_is_never_taken_for_a_succe
     await invalid(database, BUILD)
     assert await database.fetchval(INDEXES) == ["i a invalid"]
 
-    assert await steps(database, ONE | {"2": TOLERANT}) == [DROPPED]
+    assert await recovered(database, ONE | {"2": TOLERANT}) == [DROPPED]
     assert (await database.fetchval(INDEXES), await said(database)) == (["i a"], DONE)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.fixtures.cuts import READER, SNAPSHOT, WRITER, Means, cut, unrecorded
-from tests.fixtures.jobs import Said, failing, files, said, up
+from tests.fixtures.cuts import READER, SNAPSHOT, WRITER, Means, cut, recovered, unrecorded
+from tests.fixtures.jobs import Said, failing, said, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import worker_on
 from worker.core.events import SegmentRecovered
@@ -24,13 +24,6 @@ SELECT array_agg(shown ORDER BY shown COLLATE "C") FROM (
 """
 
 
-async def steps(database: Database, contents: dict[str, str]) -> list[str]:
-    """What a successful run tells of its recovery."""
-    async with worker_on(database) as worker:
-        await worker.up(files(contents))
-        return [event.step for event in worker.recorded.of(SegmentRecovered)]
-
-
 @pytest.mark.parametrize("means", Means)
 async def test_a_cut_drop_is_finished(database: Database, means: Means) -> None:
     drop = "DROP INDEX CONCURRENTLY i"
@@ -38,7 +31,7 @@ async def test_a_cut_drop_is_finished(database: Database, means: Means) -> None:
     await cut(database, ONE | {"2": drop}, behind=READER, means=means)
     assert await database.fetchval(INDEXES) == ["i invalid", "j"]
 
-    assert await steps(database, ONE | {"2": drop}) == ['finishing it: the index "public"."i" is INVALID']
+    assert await recovered(database, ONE | {"2": drop}) == ['finishing it: the index "public"."i" is INVALID']
     assert (await database.fetchval(INDEXES), await said(database)) == (["j"], DONE)
 
 
@@ -46,7 +39,7 @@ async def test_a_cut_drop_is_finished(database: Database, means: Means) -> None:
 async def test_a_drop_whose_result_was_not_recorded_is_done(database: Database, drop: str) -> None:
     whole = await unrecorded(database, ONE | {"2": drop}, "2")
 
-    (step,) = await steps(database, dict(whole))
+    (step,) = await recovered(database, whole)
     assert step.startswith("taken as done: the index")
     assert await said(database) == DONE
 
@@ -77,7 +70,7 @@ async def test_what_a_cut_reindex_left_is_dropped_before_it_is_repeated(
     await cut(database, ONE | {"2": reindex}, behind=behind, once=once, means=means)
     assert await database.fetchval(INDEXES) == left
 
-    assert await steps(database, ONE | {"2": reindex}) == [
+    assert await recovered(database, ONE | {"2": reindex}) == [
         f'dropping the invalid index "public"."{left[1].split()[0]}"'
     ]
     assert (await database.fetchval(INDEXES), await said(database)) == (["i", "j"], DONE)
@@ -100,7 +93,7 @@ async def test_every_index_that_a_cut_reindex_left_is_found(database: Database, 
     assert [name for name in left if "toast" not in name] == ["i", "i_ccnew invalid", "j", "j_ccnew invalid"]
     assert [name.split("_index")[1] for name in left if "toast" in name] == ["_ccnew invalid"]
 
-    told = await steps(database, ONE | {"2": reindex})
+    told = await recovered(database, ONE | {"2": reindex})
     assert len([step for step in told if step.startswith("dropping the invalid index")]) == 3
     assert (await database.fetchval(INDEXES), await said(database)) == (["i", "j"], DONE)
 
@@ -116,7 +109,7 @@ async def test_a_numbered_leftover_and_one_of_a_partition_are_found(database: Da
     body = "REINDEX INDEX CONCURRENTLY i"
     await cut(database, one | {"2": body}, behind="BEGIN; LOCK TABLE a", event="relation")
 
-    assert await steps(database, one | {"2": body}) == [f'dropping the invalid index "public"."{index}_ccnew1"']
+    assert await recovered(database, one | {"2": body}) == [f'dropping the invalid index "public"."{index}_ccnew1"']
     assert (await database.fetchval(INDEXES), await said(database)) == ([index], DONE)
 
 
@@ -154,7 +147,7 @@ async def test_a_users_index_that_only_looks_like_a_leftover_is_kept(
     body = "REINDEX TABLE CONCURRENTLY a"
     await cut(database, one | {"2": body}, behind="BEGIN; LOCK TABLE a", event="relation")
 
-    assert await steps(database, one | {"2": body}) == ["repeating it: it left no index behind"]
+    assert await recovered(database, one | {"2": body}) == ["repeating it: it left no index behind"]
     assert await database.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = $1::regclass", mine) is is_valid
 
 
@@ -182,7 +175,7 @@ async def test_a_cut_detachment_is_finalized(database: Database, detach: str, me
     await cut(database, one | {"2": detach}, behind='BEGIN; SELECT FROM "S".a', means=means)
     assert await database.fetchval(HANGING) == ['"S"."P 1" pending', '"S".p2']
 
-    (step,) = await steps(database, one | {"2": detach})
+    (step,) = await recovered(database, one | {"2": detach})
     assert step.startswith("finishing the detachment of")
     assert (await database.fetchval(HANGING), await said(database)) == (['"S".p2'], DONE)
 
@@ -190,7 +183,7 @@ async def test_a_cut_detachment_is_finalized(database: Database, detach: str, me
 async def test_a_detachment_whose_result_was_not_recorded_is_done(database: Database) -> None:
     whole = await unrecorded(database, {"1": PARTITIONS, "2": DETACH}, "2")
 
-    (step,) = await steps(database, dict(whole))
+    (step,) = await recovered(database, whole)
     assert step.startswith("taken as done:")
     assert (await database.fetchval(HANGING), await said(database)) == (['"S".p2'], DONE)
 
@@ -200,14 +193,14 @@ async def test_a_detachment_that_was_cut_before_it_began_is_repeated(database: D
     await up(database, one)
     await cut(database, one | {"2": DETACH}, behind='BEGIN; LOCK TABLE "S".a', event="relation")
 
-    assert await steps(database, one | {"2": DETACH}) == ['repeating it: "S"."P 1" is still a partition']
+    assert await recovered(database, one | {"2": DETACH}) == ['repeating it: "S"."P 1" is still a partition']
     assert (await database.fetchval(HANGING), await said(database)) == (['"S".p2'], DONE)
 
 
 @pytest.mark.parametrize("body", ["VACUUM a", "REINDEX SCHEMA public", "CLUSTER"])
 async def test_what_does_no_harm_twice_is_repeated(database: Database, body: str) -> None:
     whole = await unrecorded(database, ONE | {"2": body}, "2")
-    assert [step.split(":")[0] for step in await steps(database, dict(whole))] == ["repeating it"]
+    assert [step.split(":")[0] for step in await recovered(database, whole)] == ["repeating it"]
     assert await said(database) == DONE
 
 
@@ -216,12 +209,12 @@ async def test_presence_tells_what_became_of_a_database(database: Database) -> N
     create, drop = f"CREATE DATABASE {name} TEMPLATE template0", f"DROP DATABASE {name}"
     there = "SELECT count(*) FROM pg_database WHERE datname = $1"
     whole = await unrecorded(database, ONE | {"2": create}, "2")
-    assert await steps(database, dict(whole)) == [f'taken as done: the database "{name}" is there']
+    assert await recovered(database, whole) == [f'taken as done: the database "{name}" is there']
     assert (await said(database), await database.fetchval(there, name)) == (DONE, 1)
 
     await database.execute("DROP TABLE later")
     gone = await unrecorded(database, {**whole, "3": drop}, "3")
-    assert await steps(database, dict(gone)) == [f'taken as done: the database "{name}" is gone']
+    assert await recovered(database, gone) == [f'taken as done: the database "{name}" is gone']
     assert await database.fetchval(there, name) == 0
 
 
@@ -234,7 +227,7 @@ async def test_a_database_whose_drop_was_cut_is_no_success_of_a_create(database:
     assert "invalid" in error.message
 
     await database.execute(f"DROP DATABASE {name}")
-    assert await steps(database, dict(whole)) == [f'repeating it: the database "{name}" is gone']
+    assert await recovered(database, whole) == [f'repeating it: the database "{name}" is gone']
     await database.execute(f"DROP DATABASE {name}")
 
 
@@ -242,7 +235,7 @@ async def test_presence_tells_what_became_of_a_subscription(database: Database) 
     one = {"1": "CREATE SUBSCRIPTION s CONNECTION '' PUBLICATION p WITH (connect = false, slot_name = NONE)"}
     whole = await unrecorded(database, one | {"2": "DROP SUBSCRIPTION s"}, "2")
 
-    assert await steps(database, dict(whole)) == ['taken as done: the subscription "s" is gone']
+    assert await recovered(database, whole) == ['taken as done: the subscription "s" is gone']
     assert await said(database) == DONE
 
 
