@@ -1,19 +1,17 @@
 """What no single transaction can hold: run by segments, and taken up where it was cut, repeating nothing."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import anyio
 import asyncpg
 import pytest
 
+from tests.fixtures.cuts import cut, held_open
 from tests.fixtures.jobs import TARGET, Said, failing, failure, files, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import Worker, worker_on
 from worker.core.events import SegmentFinished, SegmentRecovered
 from worker.core.lock_keys import golang_keys, target_key
 from worker.core.target import Target
-from worker.errors import InDoubtError, RefusedError, TidegateError
+from worker.errors import InDoubtError, RefusedError
 from worker.postgres.faults import ConnectionLostError
 
 ONE = {"1": "CREATE TABLE a (x int); INSERT INTO a VALUES (1), (1)"}
@@ -103,26 +101,6 @@ async def test_a_unique_build_that_failed_is_dropped_and_built_again_once_the_da
     assert (await database.fetchval(VALID), await said(database)) == ([True], DONE)
 
 
-async def test_a_build_if_not_exists_does_not_take_an_invalid_index_for_a_success(database: Database) -> None:
-    await up(database, ONE)
-    with pytest.raises(asyncpg.UniqueViolationError):
-        await database.execute(UNIQUE)
-    await up(database, ONE | {"2": "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON a (x)"})
-
-    assert await database.fetchval(VALID) == [True]
-
-
-@asynccontextmanager
-async def held_open(database: Database) -> AsyncIterator[asyncpg.Connection]:
-    """A snapshot that every concurrent build waits for; closed at the end of the block."""
-    other = await database.connect()
-    try:
-        await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
-        yield other
-    finally:
-        await other.close()
-
-
 async def waits(watcher: asyncpg.Connection, worker: Worker) -> None:
     """Until the worker's backend waits for another transaction."""
     pid = worker.session.conn.get_server_pid()
@@ -130,31 +108,9 @@ async def waits(watcher: asyncpg.Connection, worker: Worker) -> None:
     await until(watcher, sql, pid)
 
 
-async def cut(database: Database, body: str, event: str) -> TidegateError:
-    """The error of a run of ONE and `body` whose backend is ended when it waits for `event`."""
-    watcher = await database.connect()
-    caught: list[TidegateError] = []
-
-    async def run(worker: Worker) -> None:
-        with pytest.raises(TidegateError) as raised:
-            await worker.up(files(ONE | {"2": body}))
-        caught.append(raised.value)
-
-    async with held_open(database), worker_on(database) as worker, anyio.create_task_group() as group:
-        pid = worker.session.conn.get_server_pid()
-        group.start_soon(run, worker)
-        await until(
-            watcher, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event = $2)", pid, event
-        )
-        await watcher.execute("SELECT pg_terminate_backend($1)", pid)
-    await until(watcher, "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)", pid)
-    await watcher.close()
-    return caught[0]
-
-
 async def test_a_build_that_lost_its_backend_ends_with_one_valid_index(database: Database) -> None:
     await up(database, ONE)
-    error = await cut(database, BUILD, "virtualxid")
+    error = await cut(database, ONE | {"2": BUILD})
 
     assert isinstance(error, ConnectionLostError)
     assert ((await said(database)).version, await database.fetchval(VALID)) == ((2, True), [False])
@@ -165,18 +121,20 @@ async def test_a_build_that_lost_its_backend_ends_with_one_valid_index(database:
 async def test_a_cut_statement_that_the_catalogue_cannot_tell_of_is_in_doubt(database: Database) -> None:
     body = "-- tidegate: transaction=off\nDO $$BEGIN INSERT INTO a VALUES (2); COMMIT; PERFORM pg_sleep(60); END$$"
     await up(database, ONE)
-    assert isinstance(await cut(database, body, "PgSleep"), ConnectionLostError)
+    assert isinstance(await cut(database, ONE | {"2": body}, event="PgSleep"), ConnectionLostError)
     error, _ = await failing(database, ONE | {"2": body}, InDoubtError)
 
-    assert "line 2" in error.message
-    assert "tidegate force 2" in (error.hint or "")
+    assert "0002_m.up.sql:2: the statement was cut" in error.message
+    assert "tidegate retry --segment done" in error.hint
+    assert "tidegate retry --segment not-done" in error.hint
+    assert "tidegate force 2" in error.hint
     assert await database.fetchval("SELECT count(*) FROM a WHERE x = 2") == 1
 
 
 async def test_session_state_is_there_for_a_lone_statement_and_again_after_a_cut(database: Database) -> None:
     body = "CREATE SCHEMA s; CREATE TABLE s.b (x int);\nSET search_path = s;\nCREATE INDEX CONCURRENTLY i ON b (x)"
     await up(database, ONE)
-    assert isinstance(await cut(database, body, "virtualxid"), ConnectionLostError)
+    assert isinstance(await cut(database, ONE | {"2": body}), ConnectionLostError)
     await up(database, ONE | {"2": body})
 
     assert (
@@ -218,3 +176,25 @@ async def test_the_recorded_duration_is_that_of_the_whole_run(database: Database
     for table in ("ledger", "history"):
         sql = f"SELECT duration_ms::float8 FROM tidegate.{table} WHERE target = $1 AND version = 1"
         assert 300 <= await database.fetchval(sql, TARGET) < 60_000
+
+
+async def test_every_kind_of_session_state_is_there_again_after_a_cut(database: Database) -> None:
+    role = f"{database.name}_owner"
+    one = {"1": f"CREATE ROLE {role}; CREATE SCHEMA s AUTHORIZATION {role}; CREATE TABLE s.t (x int, told text)"}
+    one["1"] += f"; ALTER TABLE s.t OWNER TO {role}"
+    body = (
+        "SET session_replication_role = replica;\nSELECT pg_catalog.set_config('app.tenant', 'seven', false);\n"
+        f"SET ROLE {role};\nSET search_path = s;\nSET TIME ZONE 'Asia/Tokyo';\nCREATE INDEX CONCURRENTLY i ON t (x);\n"
+        "INSERT INTO t SELECT 1, concat_ws(' ', current_user, current_setting('session_replication_role'), "
+        "current_setting('app.tenant'), current_setting('TimeZone'))"
+    )
+    await up(database, one)
+    try:
+        await cut(database, one | {"2": body})
+        await up(database, one | {"2": body})
+        assert await database.fetchval("SELECT told FROM s.t") == f"{role} replica seven Asia/Tokyo"
+        assert (await database.fetchval(VALID), await said(database)) == ([True], DONE)
+        owners = "SELECT array_agg(DISTINCT relowner::regrole::text) FROM pg_class WHERE relname IN ('t', 'i')"
+        assert await database.fetchval(owners) == [role]
+    finally:
+        await database.execute(f"DROP SCHEMA s CASCADE; DROP ROLE {role}")

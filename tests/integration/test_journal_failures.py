@@ -6,7 +6,7 @@ import pytest
 from tests.fixtures.jobs import Said, failing, failure, files, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import worker_on
-from worker.core.events import MigrationFinished, MigrationRetried, Outcome, SegmentRecovered
+from worker.core.events import MigrationFailed, MigrationFinished, MigrationRetried, Outcome, SegmentRecovered
 from worker.core.lock_keys import target_key
 from worker.core.target import Target
 from worker.errors import InDoubtError, RefusedError
@@ -19,15 +19,73 @@ JOB = "SELECT state FROM tidegate.job ORDER BY id DESC LIMIT 1"
 
 
 async def test_a_lone_statement_that_failed_is_repeated_and_not_in_doubt(database: Database) -> None:
+    text = f"{LONE}INSERT INTO a VALUES (1);\nVACUUM c;"
+    told = await failure(database, ONE | {"2": text})
+    assert (told.where, (await said(database)).journal) == ("0002_m.up.sql:3", ((0, "done"), (1, "failed")))
+
+    await database.execute("CREATE TABLE c (x int)")
+    await up(database, ONE | {"2": text})
+
+    assert await said(database) == DONE
+    assert await database.fetchval("SELECT count(*) FROM a") == 1
+
+
+async def test_a_single_statement_leaves_nothing_and_no_word_in_the_journal_when_it_fails(database: Database) -> None:
     text = f"{LONE}INSERT INTO a VALUES (1);\nINSERT INTO c VALUES (1);"
     told = await failure(database, ONE | {"2": text})
-    assert (told.where, (await said(database)).journal) == ("0002_m.up.sql:3:13", ((0, "done"), (1, "failed")))
+    assert (told.where, (await said(database)).journal) == ("0002_m.up.sql:3:13", ((0, "done"),))
 
     await database.execute("CREATE TABLE c (x int)")
     await up(database, ONE | {"2": text})
 
     assert await said(database) == DONE
     assert await database.fetchval("SELECT (SELECT count(*) FROM a) = 1 AND (SELECT count(*) FROM c) = 1")
+
+
+PARTITIONED = {"1": "CREATE TABLE p (x int) PARTITION BY LIST (x); CREATE TABLE q PARTITION OF p FOR VALUES IN (1)"}
+PARTITIONED["1"] += "; CREATE INDEX i ON p (x)"
+
+
+async def test_a_statement_that_the_server_refuses_in_a_transaction_is_sent_alone(database: Database) -> None:
+    one, body = PARTITIONED, "INSERT INTO p VALUES (1);\nREINDEX TABLE p;\nINSERT INTO p VALUES (1)"
+    told = await failure(database, one | {"2": body})
+    assert (told.sqlstate, "transaction=off" in (told.hint or "")) == ("25001", True)
+
+    async with worker_on(database) as worker:
+        await worker.publish(files(one | {"2": LONE + body}))
+        await worker.up()
+        assert [event.step for event in worker.recorded.of(SegmentRecovered)] == [
+            "the server refuses it in a transaction, so it is sent alone"
+        ]
+        assert worker.recorded.of(MigrationFailed) == []
+    assert (await said(database), await database.fetchval("SELECT count(*) FROM p")) == (DONE, 2)
+
+
+async def test_a_plain_statement_that_an_older_worker_sent_alone_is_still_in_doubt_when_it_was_cut(
+    database: Database,
+) -> None:
+    body = f"{LONE}INSERT INTO a VALUES (1);\nVACUUM c;"
+    await failing(database, ONE | {"2": body})
+    await database.execute(
+        "UPDATE tidegate.journal SET state = 'intent' WHERE segment = 0; DELETE FROM tidegate.journal WHERE segment > 0"
+    )
+
+    await failing(database, ONE | {"2": body}, InDoubtError)
+    assert await database.fetchval("SELECT count(*) FROM a") == 1
+
+
+async def test_a_single_statement_waits_for_a_table_lock_by_short_attempts(database: Database) -> None:
+    await up(database, ONE)
+    other = await database.connect()
+    await other.execute("BEGIN; LOCK TABLE b")
+    async with worker_on(database) as worker, anyio.create_task_group() as group:
+        group.start_soon(worker.up, files(ONE | {"2": f"{LONE}ALTER TABLE b ADD COLUMN y int"}))
+        retried = await worker.recorded.first(MigrationRetried)
+        await other.close()
+        await worker.recorded.first(MigrationFinished)
+
+    assert retried.cause == "55P03"
+    assert await said(database) == DONE
 
 
 @pytest.mark.parametrize("index", ["CREATE INDEX i ON b (x)", "CREATE INDEX i ON a ((x + 1))"])

@@ -9,7 +9,7 @@ from worker.core.migration import Directives, Transaction
 from worker.core.script import Mode, Script, Segment, SegmentKind, position, read_script
 from worker.errors import BundleError, RefusedError
 
-BLOCK, ALONE = SegmentKind.BLOCK, SegmentKind.ALONE
+BLOCK, ALONE, SINGLE = SegmentKind.BLOCK, SegmentKind.ALONE, SegmentKind.SINGLE
 OFF = Directives(transaction=Transaction.OFF)
 CIC = "create index concurrently i on t (a);"
 
@@ -126,7 +126,18 @@ def test_a_statement_that_cannot_run_in_a_transaction_is_sent_alone() -> None:
     assert cut(CIC) == [(ALONE, CIC)]
 
 
-def test_with_transaction_off_all_outside_blocks_is_sent_alone() -> None:
+def test_with_transaction_off_a_statement_outside_blocks_is_a_segment_of_its_own() -> None:
+    sql = "create table t (); insert into t values (1); vacuum t; select 1"
+    assert cut(sql, OFF) == [
+        (SINGLE, "create table t ();"),
+        (SINGLE, "insert into t values (1);"),
+        (ALONE, "vacuum t;"),
+        (SINGLE, "select 1"),
+    ]
+    assert cut("select 1", OFF) == [(SINGLE, "select 1")]
+
+
+def test_code_that_may_commit_is_sent_alone_with_transaction_off() -> None:
     sql = "do $$ begin commit; end $$; set x = 1; begin; select 1; select 2; commit; call p();"
     assert cut(sql, OFF) == [
         (ALONE, "do $$ begin commit; end $$;"),
@@ -231,6 +242,11 @@ def test_the_digest_is_over_kind_modes_and_the_text_with_plain_line_ends() -> No
     assert block.digest == hashlib.sha256(b"block\nREAD ONLY\nselect\n1;").hexdigest()
     assert alone.digest == hashlib.sha256(b"alone\n\nvacuum;").hexdigest()
     assert read(sql.replace("\r\n", "\n")).segments[0].digest == block.digest
+
+
+def test_a_single_statement_has_the_digest_that_it_had_when_it_was_sent_alone() -> None:
+    (segment,) = read("select 1", OFF).segments
+    assert (segment.kind, segment.digest) == (SINGLE, hashlib.sha256(b"alone\n\nselect 1").hexdigest())
 
 
 @pytest.mark.parametrize(

@@ -1,43 +1,105 @@
-"""What a concurrent statement that was cut off is about, and which statements may simply be run again."""
+"""What a statement that was cut off is about, told by its text."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.recovery import ConcurrentIndex, IndexAction, QualifiedName, concurrent_target, is_repeatable
-
-CREATE, DROP, REINDEX = IndexAction.CREATE, IndexAction.DROP, IndexAction.REINDEX
+from worker.core.recovery import (
+    About,
+    Build,
+    Detach,
+    Drop,
+    Opaque,
+    Presence,
+    QualifiedName,
+    Rebuild,
+    Repeatable,
+    Scope,
+    Thing,
+    Wanted,
+    about,
+)
 
 
 def name(*parts: str) -> QualifiedName:
     return QualifiedName(parts[0] if len(parts) > 1 else None, parts[-1])
 
 
+def build(*, index: QualifiedName | None, table: QualifiedName, rest: str, words: str = "") -> Build:
+    return Build(index, table, "unique" in words, "tolerant" in words, rest)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("create index concurrently I on T (a)", (CREATE, name("i"), name("t"), False, False)),
+        ("create index concurrently I on T (a)", build(index=name("i"), table=name("t"), rest=" (a)")),
         (
-            'CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS "I ""x""" ON ONLY "S".T USING btree (a)',
-            (CREATE, name('I "x"'), name("S", "t"), True, False),
+            'CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS "I ""x""" ON ONLY "S".T/**/USING btree (a) WHERE a > 1',
+            build(
+                index=name('I "x"'),
+                table=name("S", "t"),
+                rest="/**/USING btree (a) WHERE a > 1",
+                words="unique tolerant",
+            ),
         ),
-        ("create index concurrently on d.s.t (a)", (CREATE, None, name("s", "t"), False, False)),
-        ('create index concurrently "on" /* x */ on t(a);', (CREATE, name("on"), name("t"), False, False)),
-        ("create index concurrently ÉÄ on t(a);", (CREATE, name("ÉÄ"), name("t"), False, False)),
-        (f"create index concurrently {'a' * 70} on t(a);", (CREATE, name("a" * 63), name("t"), False, False)),
-        ("drop index concurrently if exists S.I cascade;", (DROP, name("s", "i"), None, False, True)),
-        ("drop index concurrently i", (DROP, name("i"), None, False, False)),
-        ("reindex index concurrently s.i", (REINDEX, name("s", "i"), None, False, False)),
-        ("reindex (verbose, concurrently) table t", (REINDEX, None, name("t"), False, False)),
+        ("create index concurrently on d.s.t (a)", build(index=None, table=name("s", "t"), rest=" (a)")),
+        (
+            "create index concurrently \"on\" /* x */ on t(a->>'b');",
+            build(index=name("on"), table=name("t"), rest="(a->>'b');"),
+        ),
+        ("create index concurrently ÉÄ on t(a)", build(index=name("ÉÄ"), table=name("t"), rest="(a)")),
+        (
+            f"create index concurrently {'a' * 70} on t(a)",
+            build(index=name("a" * 63), table=name("t"), rest="(a)"),
+        ),
     ],
 )
-def test_a_concurrent_statement_names_its_index(
-    text: str, expected: tuple[IndexAction, QualifiedName | None, QualifiedName | None, bool, bool]
-) -> None:
-    action, index, table, if_not_exists, if_exists = expected
-    assert concurrent_target(text) == ConcurrentIndex(
-        action, index, table, if_not_exists=if_not_exists, if_exists=if_exists
-    )
+def test_a_build_names_its_index_and_its_table(text: str, expected: Build) -> None:
+    assert about(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("drop index concurrently if exists S.I cascade;", Drop(name("s", "i"))),
+        ("drop index concurrently i", Drop(name("i"))),
+        ("reindex index concurrently s.i", Rebuild(Scope.INDEX, name("s", "i"))),
+        ("reindex (verbose, concurrently) table t", Rebuild(Scope.TABLE, name("t"))),
+        ('-- x\nREINDEX (VERBOSE) SCHEMA CONCURRENTLY "S";', Rebuild(Scope.SCHEMA, name("S"))),
+        ("reindex database concurrently d", Rebuild(Scope.DATABASE, None)),
+        ("reindex database concurrently", Rebuild(Scope.DATABASE, None)),
+        ("alter table t detach partition p concurrently", Detach(name("t"), name("p"))),
+        (
+            'ALTER TABLE IF EXISTS ONLY s."T" * DETACH PARTITION "P.1".p /* x */ CONCURRENTLY;',
+            Detach(name("s", "T"), name("P.1", "p")),
+        ),
+        ("create database D", Presence(Thing.DATABASE, "d", Wanted.THERE)),
+        ('drop database if exists "D" with (force)', Presence(Thing.DATABASE, "D", Wanted.GONE)),
+        ("create tablespace t location '/x'", Presence(Thing.TABLESPACE, "t", Wanted.THERE)),
+        ("drop subscription if exists s", Presence(Thing.SUBSCRIPTION, "s", Wanted.GONE)),
+    ],
+)
+def test_a_statement_names_what_it_changes(text: str, expected: About) -> None:
+    assert about(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vacuum full t",
+        "analyze",
+        "reindex system d",
+        "reindex (concurrently false) index i",
+        "alter system set work_mem = '4MB'",
+        "alter database d set tablespace t",
+        "alter subscription s refresh publication",
+        "cluster",
+        "discard all",
+        "refresh materialized view concurrently v",
+    ],
+)
+def test_what_does_no_harm_twice_is_repeatable(text: str) -> None:
+    assert about(text) == Repeatable()
 
 
 @pytest.mark.parametrize(
@@ -45,44 +107,42 @@ def test_a_concurrent_statement_names_its_index(
     [
         "create index i on t (a)",
         "drop index i",
-        "reindex table t",
-        "reindex (concurrently false) index i",
-        "reindex database concurrently d",
+        "alter table t detach partition p",
+        "alter table t detach partition p finalize",
+        'alter table t detach partition U&"d\\0061" concurrently',
         'create index concurrently U&"d\\0061" on t (a)',
         "create index concurrently",
+        "create index concurrently i",
         "drop index concurrently ;",
-        "vacuum",
+        "do $$ begin commit; end $$",
+        "call p()",
+        "create",
         "",
     ],
 )
-def test_other_statements_name_none(text: str) -> None:
-    assert concurrent_target(text) is None
+def test_nothing_is_told_of_the_others(text: str) -> None:
+    assert about(text) == Opaque()
 
 
-@pytest.mark.parametrize(
-    ("text", "repeatable"),
-    [
-        ("vacuum full t", True),
-        ("analyze", True),
-        ("-- again\nreindex table concurrently t", True),
-        ("alter system set work_mem = '4MB'", True),
-        ("cluster", True),
-        ("discard all", True),
-        ("refresh materialized view concurrently v", True),
-        ("create database d", False),
-        ("alter table t add a int", False),
-        ("drop index concurrently i", False),
-        ("", False),
-    ],
-)
-def test_only_what_does_no_harm_twice_is_repeatable(text: str, repeatable: bool) -> None:  # noqa: FBT001 - expected value
-    assert is_repeatable(text) is repeatable
+WORDS = [
+    "create",
+    "drop",
+    "alter",
+    "reindex",
+    "index",
+    "table",
+    "database",
+    "concurrently",
+    "on",
+    "if",
+    "(",
+    ")",
+    ".",
+    "a",
+]
 
 
-@given(
-    st.lists(st.sampled_from(["create", "drop", "reindex", "index", "concurrently", "on", "if", "(", ")", ".", "a"]))
-)
+@given(st.lists(st.sampled_from([*WORDS, "detach", "partition", "exists", "*"])))
 def test_any_text_can_be_asked(words: list[str]) -> None:
-    for text in (" ".join(words), " ".join(["create index concurrently", *words]), " ".join(["reindex", *words])):
-        concurrent_target(text)
-        is_repeatable(text)
+    for first in ("", "create index concurrently", "drop index concurrently", "reindex", "alter table"):
+        about(" ".join([first, *words]))

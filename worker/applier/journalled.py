@@ -1,25 +1,29 @@
 """Runs a migration by segments: what no single transaction can hold, under the journal.
 
-A block commits together with its journal row. A statement that cannot run in a transaction has its intent committed
-before it is sent and its result after it, so that a later run knows that it was begun, and looks before it repeats it.
+A block, and a single statement that a transaction can hold, commits together with its journal row, and is never in
+doubt. A statement that cannot run in a transaction has its intent committed before it is sent and its result after it,
+so that a later run knows that it was begun, and looks before it repeats it.
 """
 
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.applier import messages
 from worker.applier.attempts import Attempts
+from worker.applier.locate import is_refused_in_block
 from worker.applier.messages import SegmentState, Timeouts, Work
-from worker.applier.recover import Before, Verdict, can_be_judged, recover, settling
+from worker.applier.recover import Verdict, can_be_judged, recover, settling
 from worker.applier.send import send
-from worker.core.events import SegmentFinished
+from worker.core.events import SegmentFinished, SegmentRecovered
 from worker.core.plan import Progress
+from worker.core.remains import Before
 from worker.core.script import Script, Segment, SegmentKind
-from worker.core.tokens import keywords
-from worker.errors import InDoubtError, MigrationFailedError, RefusedError
+from worker.core.statements import may_commit
+from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TimedOutError
 from worker.postgres.lock import release_foreign, retake_foreign
+from worker.postgres.remains import until_gone
 
 # The statement was stopped from outside: it may have come to its end all the same.
 _STOPPED = re.compile(r"57...")
@@ -34,8 +38,12 @@ async def run_journalled(
         MigrationFailedError: A segment failed; the journal says which are done.
         RefusedError: The file's segments are not those that the journal says were run.
         InDoubtError: A cut statement may or may not have taken effect, or needs a session that is gone.
+        TimedOutError: The backend of a cut statement is still there.
     """
     work = attempts.work
+    if resume is not None and resume.cut_pid is not None and resume.cut_at is not None:
+        # It holds the advisory lock as a rule, and then is gone by now; but its code may have given the lock back.
+        await until_gone(work.held.session, resume.cut_pid, resume.cut_at, advisory_timeout)
     done = 0 if resume is None else _done(work, script, resume)
     run = _Run(attempts, timeouts, advisory_timeout)
     before = _before(resume)
@@ -88,13 +96,31 @@ class _Run:
     async def segment(self, segment: Segment, before: Before, *, is_last: bool) -> bool:
         """Run one segment; tells whether the migration is recorded with it."""
         match segment.kind:
+            case SegmentKind.SINGLE if before is not Before.CUT:
+                return await self._single(segment, before, is_last=is_last)
             case SegmentKind.BLOCK:
-                compose = messages.final if is_last else messages.progress
-                await self.attempts.transact(segment, lambda now: compose(self.attempts.work, segment, now))
-                return is_last
-            case SegmentKind.ALONE:
-                await self._alone(segment, before)
+                return await self._block(segment, is_last=is_last)
+            case SegmentKind.ALONE | SegmentKind.SINGLE:
+                # Only what was sent alone leaves an intent that can be cut.
+                await self._alone(replace(segment, kind=SegmentKind.ALONE), before)
                 return False
+
+    async def _block(self, segment: Segment, *, is_last: bool) -> bool:
+        compose = messages.final if is_last else messages.progress
+        await self.attempts.transact(segment, lambda now: compose(self.attempts.work, segment, now))
+        return is_last
+
+    async def _single(self, segment: Segment, before: Before, *, is_last: bool) -> bool:
+        """Have a transaction of its own hold the statement, unless the server refuses that; an extension's may."""
+        try:
+            return await self._block(segment, is_last=is_last)
+        except MigrationFailedError as error:
+            if not is_refused_in_block(segment, error.failure.sqlstate):
+                raise
+        work, step = self.attempts.work, "the server refuses it in a transaction, so it is sent alone"
+        work.held.session.emit(SegmentRecovered(work.migration.version, segment.index + 1, step))
+        await self._alone(replace(segment, kind=SegmentKind.ALONE), before)
+        return False
 
     async def _alone(self, segment: Segment, before: Before) -> None:
         """Commit the intent, send the statement by itself, commit the result.
@@ -107,10 +133,15 @@ class _Run:
         await release_foreign(self.attempts.work.held)
         try:
             async with self._session_of(segment):
-                if await recover(self.attempts, segment, before) is Verdict.TO_RUN:
+                if await recover(self.attempts, segment, before, self.advisory_timeout) is Verdict.TO_RUN:
                     await self._send_alone(segment)
         except MigrationFailedError as error:
             if _is_without_effect(segment, error):
+                await self._note(segment, SegmentState.FAILED)
+            raise
+        except (RefusedError, TimedOutError):
+            # It was only looked at: what was not cut is not cut now.
+            if before is not Before.CUT:
                 await self._note(segment, SegmentState.FAILED)
             raise
         # Before the keys are waited for: whatever becomes of that, the statement need not be judged again.
@@ -119,7 +150,7 @@ class _Run:
 
     async def _send_alone(self, segment: Segment) -> None:
         async def is_left() -> bool:
-            return await recover(self.attempts, segment, Before.CUT) is Verdict.TO_RUN
+            return await recover(self.attempts, segment, Before.CUT, self.advisory_timeout) is Verdict.TO_RUN
 
         may_cut = can_be_judged(segment.statements[0].text)
         await self.attempts.alone(segment, messages.lone(segment), is_left, may_cut=may_cut)
@@ -130,7 +161,7 @@ class _Run:
         await self.attempts.once(None, messages.lone_start(segment, self.timeouts))
         try:
             yield
-        except (MigrationFailedError, InDoubtError):
+        except (MigrationFailedError, InDoubtError, RefusedError, TimedOutError):
             await send(self.attempts.work.held, messages.lone_end().text)
             raise
         await self.attempts.once(None, messages.lone_end())
@@ -141,5 +172,4 @@ class _Run:
 
 def _is_without_effect(segment: Segment, error: MigrationFailedError) -> bool:
     """Tell that the server undid what failed; DO and CALL may have committed some of their work before."""
-    first = keywords(segment.statements[0].text, 1)
-    return first not in {("DO",), ("CALL",)} and not _STOPPED.fullmatch(error.failure.sqlstate or "")
+    return not may_commit(segment.statements[0].text) and not _STOPPED.fullmatch(error.failure.sqlstate or "")

@@ -21,6 +21,7 @@ from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, fa
 # Repeating the statements would not show the one that failed with these, or would do harm.
 _NOT_REPLAYED = re.compile(r"40...|53...|57...|58...|TG...|XX...")
 _SYNTAX_ERROR = "42601"
+_REFUSED_IN_BLOCK = "25001"
 _REPLAY_SECONDS = 5.0
 _SHOWN = 200
 _RECORDS = (
@@ -45,14 +46,21 @@ async def failed(
     `said` goes before the server's words.
 
     The server gives the position of some errors. For the others the segment is repeated statement by statement in a
-    transaction that is rolled back, for five seconds at most.
+    transaction that is rolled back, for five seconds at most. What is sent in another way next has not failed yet, and
+    is not told.
     """
     words, hint = said or _words(work, segment, error)
     failure = Failure(work.file, error.sqlstate, words, hint)
     if segment is not None:
         failure = await _placed(failure, work, segment, message, error)
-    work.held.session.emit(MigrationFailed(work.migration.version, failure))
+    if not is_refused_in_block(segment, error.sqlstate):
+        work.held.session.emit(MigrationFailed(work.migration.version, failure))
     return MigrationFailedError(failure)
+
+
+def is_refused_in_block(segment: Segment | None, sqlstate: str | None) -> bool:
+    """Whether a single statement failed only because the server runs it in no transaction block."""
+    return segment is not None and segment.kind is SegmentKind.SINGLE and sqlstate == _REFUSED_IN_BLOCK
 
 
 async def _placed(
@@ -86,7 +94,7 @@ def _words(work: Work, segment: Segment | None, error: asyncpg.PostgresError) ->
                 "the migration released Tidegate's advisory lock, so it was rolled back",
                 "remove pg_advisory_unlock_all() from it",
             )
-        case Fault.TRANSACTION_BROKEN if segment is not None and segment.kind is SegmentKind.BLOCK:
+        case Fault.TRANSACTION_BROKEN if segment is not None and segment.kind is not SegmentKind.ALONE:
             return (
                 "the migration ended the transaction that it was given",
                 "say -- tidegate: transaction=off at its top, so that it runs by segments",
@@ -100,6 +108,8 @@ def _hint(work: Work, error: asyncpg.PostgresError) -> str | None:
     match error.sqlstate:
         case "2D000":
             return "a COMMIT inside DO or CALL needs -- tidegate: transaction=off at the top of the file"
+        case "25001" if "transaction block" in message_of(error):
+            return "it needs -- tidegate: transaction=off at the top of the file, where it is sent by itself"
         case "25006":
             return "a read-only transaction can neither change nor record anything: take READ ONLY out of the file"
         case "42501":

@@ -1,45 +1,32 @@
-"""Looks at what a cut statement left behind, and mends it, before it is repeated or taken as done."""
+"""Looks at what a cut or failed statement left behind, and mends it, before it is repeated or taken as done."""
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import assert_never
 
 from worker.applier.attempts import Attempts
 from worker.applier.messages import Message, Work
 from worker.core.events import SegmentRecovered
-from worker.core.recovery import ConcurrentIndex, IndexAction, QualifiedName, concurrent_target, is_repeatable
+from worker.core.recovery import Build, Detach, Drop, NotBuild, Opaque, Presence, Rebuild, Repeatable, about
+from worker.core.remains import (
+    Ask,
+    Before,
+    Clear,
+    Done,
+    Finalize,
+    Refuse,
+    Run,
+    Step,
+    judge_build,
+    judge_detach,
+    judge_drop,
+    judge_presence,
+    judge_rebuild,
+    judge_unseen,
+    shown,
+)
 from worker.core.script import Segment
-from worker.core.target import quote_identifier
-from worker.errors import InDoubtError
-from worker.postgres.faults import told
-
-if TYPE_CHECKING:
-    from asyncpg import Record
-
-# An index lies in its table's schema, and its name is looked up there; $3 is null where the statement names no table.
-_INDEX = """
-SELECT n.nspname::text AS schema, c.relname::text AS name, i.indisvalid AS valid
-FROM pg_catalog.pg_index AS i
-JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relname = $1 AND ($3::text IS NULL OR t.relname = $3)
-    AND CASE
-        WHEN $2::text IS NOT NULL THEN n.nspname = $2
-        WHEN $3::text IS NOT NULL THEN pg_catalog.pg_table_is_visible(t.oid)
-        ELSE pg_catalog.pg_table_is_visible(c.oid)
-    END
-"""
-
-
-_NAMELESS = QualifiedName(None, "")
-
-
-class Before(Enum):
-    """What became of a lone statement in an earlier run."""
-
-    NOT_BEGUN = "not begun"
-    FAILED = "failed"
-    CUT = "cut"
+from worker.errors import InDoubtError, RefusedError
+from worker.postgres.remains import Remains, until_built
 
 
 class Verdict(Enum):
@@ -49,72 +36,112 @@ class Verdict(Enum):
     DONE = "done"
 
 
-async def recover(attempts: Attempts, segment: Segment, before: Before) -> Verdict:
-    """Decide what is left of a lone statement; the session is set up as the statement needs it.
+async def recover(attempts: Attempts, segment: Segment, before: Before, limit: float | None) -> Verdict:
+    """Decide what is left of a lone statement, and do it; the session is set up as the statement needs it.
+
+    `limit` is how long, in seconds, to wait for another session that builds an index of the same table.
 
     Raises:
         InDoubtError: It was cut, and the catalogue cannot say whether it took effect.
+        RefusedError: What is there keeps the statement from doing what it says, and is not its own.
         MigrationFailedError: What an earlier run left behind cannot be dropped.
+        TimedOutError: Another session was still at it.
     """
-    statement = segment.statements[0].text
-    about = concurrent_target(statement)
-    if about is not None and about.index is not None and about.action is not IndexAction.REINDEX:
-        return await _index(attempts, segment, about, before)
-    if before is not Before.CUT or is_repeatable(statement):
-        return Verdict.TO_RUN
     work = attempts.work
-    raise InDoubtError(
-        f"{work.file}: the statement in line {segment.statements[0].line} was cut, "
-        "and whether it took effect cannot be seen in the catalogue",
-        hint=settling(work),
+    step = await _decide(work, segment.statements[0].text, before, limit)
+    match step:
+        case Run(why):
+            if why:
+                _tell(work, segment, why)
+            return Verdict.TO_RUN
+        case Done(why):
+            _tell(work, segment, f"taken as done: {why}")
+            return Verdict.DONE
+        case Clear():
+            await _clear(attempts, segment, step)
+            return Verdict.TO_RUN
+        case Finalize():
+            await _finalize(attempts, segment, step)
+            return Verdict.DONE
+        case Ask(question):
+            raise _in_doubt(work, segment, question)
+        case Refuse(message, hint):
+            raise RefusedError(f"{_place(work, segment)}: {message}", hint=hint, reason="invalid")
+        case _:
+            assert_never(step)
+
+
+async def _decide(work: Work, statement: str, before: Before, limit: float | None) -> Step:
+    """Look, and decide; before a first run only where something of an INVALID index could be taken for a success."""
+    what = about(statement)
+    if isinstance(what, Build):
+        return await _decide_build(work, what, before, limit)
+    return Run() if before is Before.NOT_BEGUN else await _decide_again(Remains(work.held.session), what, before)
+
+
+async def _decide_again(remains: Remains, what: NotBuild, before: Before) -> Step:
+    match what:
+        case Drop():
+            return judge_drop(what, before, await remains.index(what))
+        case Rebuild():
+            return judge_rebuild(before, await remains.rebuilt(what))
+        case Detach():
+            return judge_detach(what, before, await remains.attachment(what))
+        case Presence():
+            return judge_presence(what, before, await remains.existence(what))
+        case Repeatable() | Opaque():
+            return judge_unseen(what, before)
+        case _:
+            assert_never(what)
+
+
+async def _decide_build(work: Work, build: Build, before: Before, limit: float | None) -> Step:
+    session = work.held.session
+    remains = Remains(session)
+    step = judge_build(build, before, await remains.namesakes(build))
+    if not isinstance(step, Clear | Refuse):
+        return step
+    # It may be INVALID only because another session builds it at this moment.
+    await until_built(session, build.table, limit)
+    return judge_build(build, before, await remains.namesakes(build))
+
+
+async def _clear(attempts: Attempts, segment: Segment, step: Clear) -> None:
+    for index in step.indexes:
+        _tell(attempts.work, segment, f"dropping the invalid index {shown(index)}")
+        await attempts.once(None, Message("", f"DROP INDEX CONCURRENTLY {shown(index)}", ""))
+
+
+async def _finalize(attempts: Attempts, segment: Segment, step: Finalize) -> None:
+    table, partition = shown(step.table), shown(step.partition)
+    _tell(attempts.work, segment, f"finishing the detachment of {partition} from {table}")
+    await attempts.once(None, Message("", f"ALTER TABLE {table} DETACH PARTITION {partition} FINALIZE", ""))
+
+
+def _in_doubt(work: Work, segment: Segment, question: str) -> InDoubtError:
+    return InDoubtError(
+        f"{_place(work, segment)}: the statement was cut, and {question}",
+        hint="if it took effect: tidegate retry --segment done; if not, and it is to run: tidegate retry --segment "
+        f"not-done; if the whole migration is complete: tidegate force {work.migration.version}, tidegate resume",
     )
 
 
 def can_be_judged(statement: str) -> bool:
     """Whether `recover` can tell what is left of a statement that was cut."""
-    about = concurrent_target(statement)
-    return is_repeatable(statement) or (about is not None and about.index is not None)
+    return not isinstance(about(statement), Opaque)
+
+
+def _place(work: Work, segment: Segment) -> str:
+    return f"{work.file}:{segment.statements[0].line}"
 
 
 def settling(work: Work) -> str:
-    """The two commands that answer an open question about a migration."""
+    """The commands that answer whether a migration is complete."""
     version = work.migration.version
     return (
         f"look at the schema: if the migration is complete, tidegate force {version}; "
         "if nothing of it is there, undo what is and force the version before it; then tidegate resume"
     )
-
-
-async def _index(attempts: Attempts, segment: Segment, about: ConcurrentIndex, before: Before) -> Verdict:
-    """An index that a cut or failed statement left behind is INVALID: it is dropped before the statement is repeated.
-
-    CREATE INDEX CONCURRENTLY IF NOT EXISTS would take an INVALID index for a success.
-    """
-    work = attempts.work
-    row = await _look(work, about)
-    if about.action is IndexAction.DROP:
-        return _done(work, segment, "the index is gone") if row is None and before is Before.CUT else Verdict.TO_RUN
-    if row is None or (before is Before.NOT_BEGUN and not about.if_not_exists):
-        return Verdict.TO_RUN
-    if row["valid"]:
-        return _done(work, segment, "the index is there and valid") if before is Before.CUT else Verdict.TO_RUN
-    name = f"{quote_identifier(row['schema'])}.{quote_identifier(row['name'])}"
-    _tell(work, segment, f"dropping the invalid index {name}")
-    await attempts.once(None, Message("", f"DROP INDEX CONCURRENTLY {name}", ""))
-    return Verdict.TO_RUN
-
-
-async def _look(work: Work, about: ConcurrentIndex) -> "Record | None":
-    index, table = about.index or _NAMELESS, about.table or _NAMELESS
-    async with told(work.held.session, f"looking for the index {index.name}"):
-        return await work.held.session.conn.fetchrow(
-            _INDEX, index.name, index.schema or table.schema, table.name or None
-        )
-
-
-def _done(work: Work, segment: Segment, why: str) -> Verdict:
-    _tell(work, segment, f"taken as done: {why}")
-    return Verdict.DONE
 
 
 def _tell(work: Work, segment: Segment, step: str) -> None:

@@ -52,7 +52,7 @@ VERBS = {
         Verb("plan", "show", "everyday", "show what would be done; --check exits 10 if that is anything"),
         Verb("status", "show", "everyday", "show what is applied, pending, running and ready"),
         Verb("history", "show", "everyday", "show what was done and undone"),
-        Verb("retry", "steer", "everyday", "try a failed or refused job again"),
+        Verb("retry", "steer", "everyday", "try a failed or refused job again; --segment answers a doubt"),
         Verb("pause", "steer", "everyday", "have workers leave the target alone"),
         Verb("resume", "steer", "everyday", "end a pause, or the pin of down, goto, force or up N"),
         Verb("doctor", "doctor", "everyday", "check a live database for all that makes a run fail; prints the SQL"),

@@ -9,7 +9,9 @@ from worker.cli.app import App
 from worker.cli.output import print_line
 from worker.errors import ExitCode
 from worker.jobs import steer
+from worker.jobs.answer import answer
 from worker.jobs.force import force
+from worker.postgres.target_half import Answer
 
 if TYPE_CHECKING:
     from worker.cli.arguments import Flags
@@ -17,8 +19,14 @@ if TYPE_CHECKING:
 
 
 def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
-    """The arguments of the verbs that steer; only `force` has one."""
-    if verb == "force":
+    """The arguments of the verbs that steer."""
+    if verb == "retry":
+        parser.add_argument(
+            "--segment",
+            choices=[answer.value for answer in Answer],
+            help="answer what became of a statement that is in doubt: it took effect, or it did not and is to run",
+        )
+    elif verb == "force":
         parser.add_argument("version", metavar="V", type=_version, help="the version; -1 for none")
 
 
@@ -41,11 +49,19 @@ def run(verb: str, flags: "Flags") -> ExitCode:
     return ExitCode.OK
 
 
-async def _retry(session: "Session", app: App, _flags: "Flags") -> str:
+async def _retry(session: "Session", app: App, flags: "Flags") -> str:
+    if flags.own.segment is not None:
+        return await _answer(session, app, Answer(flags.own.segment))
     job = await steer.retry(session, app.site)
     if job is None:
         return "nothing to retry: no bundle is wanted, or no worker has begun with it"
     return f"job {job.id} is {job.state.value}; the workers are told"
+
+
+async def _answer(session: "Session", app: App, given: Answer) -> str:
+    answered = await answer(session, app.site, given)
+    what = {Answer.DONE: "is taken as done", Answer.NOT_DONE: "is to run again"}[given]
+    return f"segment {answered.segment} of version {answered.version} {what}; the workers are told"
 
 
 async def _pause(session: "Session", app: App, _flags: "Flags") -> str:

@@ -242,8 +242,19 @@ class SegmentFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BackendAwaited(Event):
+    """Nothing is decided before another backend is gone or at its end; `doing` says what it is at."""
+
+    level: ClassVar[Level] = Level.WARNING
+    backend_pid: int
+    backend_role: str
+    backend_application: str
+    doing: str
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentRecovered(Event):
-    """A segment that was cut was looked at in the catalogue; `step` says what was done."""
+    """An earlier run of a segment left something, or another way of sending it is needed; `step` says what was done."""
 
     level: ClassVar[Level] = Level.WARNING
     version: int

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import assert_never
 
 from worker.core.migration import Direction, Migration
@@ -31,7 +32,8 @@ class VersionRow:
 class Progress:
     """The journal of a migration that is under way: digests of its finished segments, in order.
 
-    `cut` is the digest of a segment that was begun and whose result is not recorded, `cut_pid` its backend.
+    `cut` is the digest of a segment that was begun and whose result is not recorded, `cut_pid` its backend, and
+    `cut_at` the server's time at which it was begun.
     """
 
     version: int
@@ -39,6 +41,7 @@ class Progress:
     done: tuple[str, ...]
     cut: str | None = None
     cut_pid: int | None = None
+    cut_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

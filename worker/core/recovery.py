@@ -1,20 +1,13 @@
 """What a statement that was cut off was about, so that what it left behind can be found and judged."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 
 from worker.core.statements import Kind, classify
-from worker.core.tokens import keywords, tokens
-
-
-class IndexAction(Enum):
-    """What a concurrent statement does to an index."""
-
-    CREATE = "create"
-    DROP = "drop"
-    REINDEX = "reindex"
+from worker.core.tokens import keywords, spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,100 +19,221 @@ class QualifiedName:
 
 
 @dataclass(frozen=True, slots=True)
-class ConcurrentIndex:
-    """A concurrent statement's index or table.
+class Build:
+    """CREATE INDEX CONCURRENTLY; without an `index` the server chooses its name, and it is in its table's schema.
 
-    CREATE always has a table, and no index where the server chooses its name; an index is created in its table's
-    schema. DROP and REINDEX INDEX have an index, REINDEX TABLE a table.
+    `rest` is the statement's text behind the table's name. `is_tolerant` means IF NOT EXISTS.
     """
 
-    action: IndexAction
     index: QualifiedName | None
-    table: QualifiedName | None
-    if_not_exists: bool
-    if_exists: bool
+    table: QualifiedName
+    is_unique: bool
+    is_tolerant: bool
+    rest: str = field(repr=False)
 
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """DROP INDEX CONCURRENTLY, which takes one index."""
+
+    index: QualifiedName
+
+
+class Scope(Enum):
+    """What REINDEX goes over."""
+
+    INDEX = "INDEX"
+    TABLE = "TABLE"
+    SCHEMA = "SCHEMA"
+    DATABASE = "DATABASE"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """REINDEX that runs concurrently; only that of the database goes without a name."""
+
+    scope: Scope
+    name: QualifiedName | None
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """ALTER TABLE … DETACH PARTITION … CONCURRENTLY."""
+
+    table: QualifiedName
+    partition: QualifiedName
+
+
+class Thing(Enum):
+    """What is there or not, and changes in one transaction of the server's own."""
+
+    DATABASE = "database"
+    SUBSCRIPTION = "subscription"
+    TABLESPACE = "tablespace"
+
+
+class Wanted(Enum):
+    """What CREATE and DROP leave."""
+
+    THERE = "there"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """CREATE or DROP of a database, a tablespace or a subscription."""
+
+    thing: Thing
+    name: str
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Repeatable:
+    """Running it a second time does no harm, for example VACUUM or ALTER SYSTEM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """The catalogue cannot tell whether it took effect, for example DO or CALL."""
+
+
+NotBuild = Drop | Rebuild | Detach | Presence | Repeatable | Opaque
+About = Build | NotBuild
 
 _NAME_BYTES = 63
+_READ = 64
 _UNQUOTED = re.compile(r"[A-Za-z_\x80-\U0010ffff].*", re.DOTALL)
 _REPEATABLE = frozenset({"ANALYSE", "ANALYZE", "CHECKPOINT", "CLUSTER", "DISCARD", "REFRESH", "REINDEX", "VACUUM"})
+_THINGS = {thing.name: thing for thing in Thing}
 
 
-def concurrent_target(text: str) -> ConcurrentIndex | None:
-    """Return what a CREATE INDEX, DROP INDEX, REINDEX INDEX or REINDEX TABLE that runs concurrently is about.
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A statement's first tokens from `at` on: where each ends in the text, as written, and in upper case."""
 
-    None for every other statement, and where a name cannot be told from the text (`U&"..."`).
-    """
-    if classify(text) is not Kind.ALONE:
-        return None
-    written = list(islice(tokens(text), 64))
-    words = list(keywords(text, 64))
+    text: str
+    ends: tuple[int, ...]
+    written: tuple[str, ...]
+    words: tuple[str, ...]
+    at: int = 0
+
+    def past(self, *words: str) -> "_Reading | None":
+        """Behind these words, or None where others stand."""
+        there = self.words[self.at : self.at + len(words)]
+        return self.skipping(len(words)) if there == words else None
+
+    def skipping(self, count: int) -> "_Reading":
+        return _Reading(self.text, self.ends, self.written, self.words, self.at + count)
+
+    def past_any(self, *words: str) -> "_Reading":
+        """Behind these words, or at the same place where others stand."""
+        return self.past(*words) or self
+
+    def name(self) -> "tuple[QualifiedName, _Reading] | None":
+        """A name of one to three parts, and what stands behind it; None where no plain name is."""
+        parts, here = list(self.written[self.at : self.at + 1]), self.skipping(1)
+        while here.words[here.at : here.at + 1] == (".",) and here.at + 1 < len(here.written):
+            parts.append(here.written[here.at + 1])
+            here = here.skipping(2)
+        names = [_identifier(part) for part in parts]
+        if not names or None in names or here.words[here.at : here.at + 1] == ("&",):
+            return None
+        return QualifiedName(names[-2] if len(names) > 1 else None, names[-1] or ""), here
+
+    @property
+    def rest(self) -> str:
+        return self.text[self.ends[self.at - 1] :]
+
+
+def about(text: str) -> About:
+    """Return what a statement is about; `Opaque` also where a name cannot be told from the text (`U&"..."`)."""
+    found = list(islice(spans(text), _READ))
+    written = tuple(text[start:end] for start, end in found)
+    reading = _Reading(text, tuple(end for _, end in found), written, keywords(text, _READ))
+    reader = _READERS.get(reading.words[0]) if reading.words else None
+    told = None if reader is None else reader(reading.skipping(1))
+    if told is None:
+        return Repeatable() if _is_repeatable(reading.words) else Opaque()
+    return told
+
+
+def _is_repeatable(words: tuple[str, ...]) -> bool:
     match words:
-        case ["CREATE", "UNIQUE", "INDEX", "CONCURRENTLY", *_]:
-            return _created(words[4:], written[4:])
-        case ["CREATE", "INDEX", "CONCURRENTLY", *_]:
-            return _created(words[3:], written[3:])
-        case ["DROP", "INDEX", "CONCURRENTLY", *_]:
-            return _dropped(words[3:], written[3:])
-        case ["REINDEX", *_]:
-            return _reindexed(words, written)
+        # Moving a database to the tablespace that it is in does nothing.
+        case ("ALTER", "SYSTEM", *_) | ("ALTER", "DATABASE", _, "SET", "TABLESPACE", *_):
+            return True
+        case ("ALTER", "SUBSCRIPTION", _, "REFRESH", *_):
+            return True
         case _:
-            return None
+            return len(words) > 0 and words[0] in _REPEATABLE
 
 
-def is_repeatable(text: str) -> bool:
-    """Whether running a statement a second time does no harm, for example VACUUM, REINDEX or ALTER SYSTEM."""
-    words = keywords(text, 2)
-    return words == ("ALTER", "SYSTEM") or (len(words) > 0 and words[0] in _REPEATABLE)
-
-
-def _created(words: list[str], written: list[str]) -> ConcurrentIndex | None:
-    tolerant = words[:3] == ["IF", "NOT", "EXISTS"]
-    words, written = (words[3:], written[3:]) if tolerant else (words, written)
-    if "ON" not in words:
+def _create(here: _Reading) -> About | None:
+    unique = here.past("UNIQUE")
+    build = (unique or here).past("INDEX", "CONCURRENTLY")
+    if build is None:
+        return _presence(here, Wanted.THERE)
+    tolerant = build.past("IF", "NOT", "EXISTS")
+    start = tolerant or build
+    named = None if start.past("ON") else start.name()
+    on = (start if named is None else named[1]).past("ON")
+    table = None if on is None else on.past_any("ONLY").name()
+    if table is None:
         return None
-    on = words.index("ON")
-    only = words[on + 1 : on + 2] == ["ONLY"]
-    table = _qualified(written[on + 1 + only :])
-    index = _qualified(written[:on])
-    if table is None or (index is None and on > 0):
+    index = None if named is None else named[0]
+    return Build(index, table[0], unique is not None, tolerant is not None, table[1].rest)
+
+
+def _drop(here: _Reading) -> About | None:
+    drop = here.past("INDEX", "CONCURRENTLY")
+    if drop is None:
+        return _presence(here, Wanted.GONE)
+    index = drop.past_any("IF", "EXISTS").name()
+    return None if index is None else Drop(index[0])
+
+
+def _presence(here: _Reading, wanted: Wanted) -> Presence | None:
+    thing = _THINGS.get(here.words[here.at]) if here.at < len(here.words) else None
+    if thing is None:
         return None
-    return ConcurrentIndex(IndexAction.CREATE, index, table, if_not_exists=tolerant, if_exists=False)
+    named = here.skipping(1).past_any("IF", "EXISTS").name()
+    return None if named is None else Presence(thing, named[0].name, wanted)
 
 
-def _dropped(words: list[str], written: list[str]) -> ConcurrentIndex | None:
-    tolerant = words[:2] == ["IF", "EXISTS"]
-    index = _qualified(written[2:] if tolerant else written)
-    if index is None:
+def _alter(here: _Reading) -> Detach | None:
+    table = here.past("TABLE")
+    if table is None or classify(here.text) is not Kind.ALONE:
         return None
-    return ConcurrentIndex(IndexAction.DROP, index, None, if_not_exists=False, if_exists=tolerant)
-
-
-def _reindexed(words: list[str], written: list[str]) -> ConcurrentIndex | None:
-    start = words.index(")") + 1 if words[1:2] == ["("] and ")" in words else 1
-    named = start + (2 if words[start + 1 : start + 2] == ["CONCURRENTLY"] else 1)
-    name = _qualified(written[named:])
-    match words[start : start + 1]:
-        case ["INDEX"] if name is not None:
-            return ConcurrentIndex(IndexAction.REINDEX, name, None, if_not_exists=False, if_exists=False)
-        case ["TABLE"] if name is not None:
-            return ConcurrentIndex(IndexAction.REINDEX, None, name, if_not_exists=False, if_exists=False)
-        case _:
-            return None
-
-
-def _qualified(written: list[str]) -> QualifiedName | None:
-    """Read `name`, `schema.name` or `database.schema.name` at the beginning; None if no plain name is there."""
-    parts = written[:1]
-    for dot, name in zip(written[1::2], written[2::2], strict=False):
-        if dot != ".":
-            break
-        parts.append(name)
-    names = [_identifier(part) for part in parts]
-    if not names or None in names or written[1:2] == ["&"]:
+    parent = table.past_any("IF", "EXISTS").past_any("ONLY").name()
+    detach = None if parent is None else parent[1].past_any("*").past("DETACH", "PARTITION")
+    partition = None if detach is None else detach.name()
+    if parent is None or partition is None or partition[1].past("CONCURRENTLY") is None:
         return None
-    schema = names[-2] if len(names) > 1 else None
-    return QualifiedName(schema, names[-1] or "")
+    return Detach(parent[0], partition[0])
+
+
+def _reindex(here: _Reading) -> Rebuild | None:
+    words = here.words
+    if classify(here.text) is not Kind.ALONE or "CONCURRENTLY" not in words:
+        return None
+    options = words.index(")") + 1 - here.at if here.past("(") and ")" in words else 0
+    scoped = here.skipping(options)
+    scope = Scope.__members__.get(scoped.words[scoped.at]) if scoped.at < len(scoped.words) else None
+    if scope is None:
+        return None
+    named = scoped.skipping(1).past_any("CONCURRENTLY").name()
+    if scope is Scope.DATABASE:
+        return Rebuild(scope, None)
+    return None if named is None else Rebuild(scope, named[0])
+
+
+_READERS: Mapping[str, Callable[[_Reading], About | None]] = {
+    "ALTER": _alter,
+    "CREATE": _create,
+    "DROP": _drop,
+    "REINDEX": _reindex,
+}
 
 
 def _identifier(written: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import NoReturn, assert_never
 from worker.core.lexer import Statement, line_ends
 from worker.core.migration import Directives, Transaction
 from worker.core.source import blanked, read_source
-from worker.core.statements import Kind, transaction_modes
+from worker.core.statements import Kind, may_commit, transaction_modes
 from worker.core.tokens import tokens
 from worker.errors import RefusedError
 
@@ -24,10 +24,15 @@ class Mode(Enum):
 
 
 class SegmentKind(Enum):
-    """A block is one fenced transaction; a lone statement is sent by itself, outside any transaction."""
+    """How a segment is sent: a block is one fenced transaction, a lone statement goes outside any transaction.
+
+    A single statement is one that `transaction=off` asks to have by itself and that a transaction can hold: it gets
+    one of its own, with its journal row in it. Where the server refuses that, it is sent as a lone one.
+    """
 
     BLOCK = "block"
     ALONE = "alone"
+    SINGLE = "single"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,8 @@ class Segment:
     order. `needs_session` holds the earlier ones that left a temporary object, a prepared statement or a held
     cursor, which a fresh session cannot have again; without any it is empty.
 
-    `digest` is the lower-case hex SHA-256 of, in UTF-8: the kind's value, LF, `begin`, LF, and the text with every
-    CR LF and every lone CR replaced by LF.
+    `digest` is the lower-case hex SHA-256 of, in UTF-8: the word "block" for a block and "alone" for the other kinds,
+    LF, `begin`, LF, and the text with every CR LF and every lone CR replaced by LF.
     """
 
     index: int
@@ -80,7 +85,7 @@ def position(sql: str, offset: int) -> tuple[int, int]:
 def read_script(sql: str, directives: Directives) -> Script:
     """Classify a migration's text and cut it into segments.
 
-    With `transaction=off` among the directives, every statement outside an explicit block is sent alone.
+    With `transaction=off` among the directives, every statement outside an explicit block is a segment of its own.
 
     Raises:
         BundleError: a token without its end, a psql command, COPY FROM stdin, or a NUL character; names the line.
@@ -171,9 +176,9 @@ class _Reading:
             )
         self._send_alone(kind, statement)
 
-    def _send_alone(self, kind: Kind, statement: Statement) -> None:
+    def _send_alone(self, kind: Kind, statement: Statement, how: SegmentKind = SegmentKind.ALONE) -> None:
         self._end_run()
-        self._add(SegmentKind.ALONE, (statement,))
+        self._add(how, (statement,))
         self._remember(kind, statement)
 
     def _take_mode(self, kind: Kind, statement: Statement) -> None:
@@ -187,7 +192,8 @@ class _Reading:
     def _gather(self, kind: Kind, statement: Statement) -> None:
         outside = self.opened is None and self.transaction is Transaction.OFF
         if outside and kind is not Kind.SESSION_STATE:
-            self._send_alone(kind, statement)
+            how = SegmentKind.ALONE if may_commit(statement.text) else SegmentKind.SINGLE
+            self._send_alone(kind, statement, how)
         else:
             self.run.append((kind, statement))
 
@@ -233,10 +239,17 @@ def _cut(index: int, part: _Part, text: str) -> Segment:
 
 def _segment(index: int, part: _Part, text: str, offset: int) -> Segment:
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    digest = sha256(f"{part.kind.value}\n{part.begin}\n{lines}".encode("utf-8", "surrogatepass")).hexdigest()
+    word = _DIGEST_WORDS[part.kind]
+    digest = sha256(f"{word}\n{part.begin}\n{lines}".encode("utf-8", "surrogatepass")).hexdigest()
     return Segment(index, part.kind, text, offset, part.begin, part.session, part.objects, part.statements, digest)
 
 
+# The journal of a migration that is under way tells the segments by their digests: these words must never change.
+_DIGEST_WORDS: Mapping[SegmentKind, str] = {
+    SegmentKind.BLOCK: "block",
+    SegmentKind.ALONE: "alone",
+    SegmentKind.SINGLE: "alone",
+}
 _WITHOUT_SNAPSHOT = frozenset({Kind.SESSION_STATE, Kind.TRANSACTION_STATE})
 _REFUSALS: Mapping[Kind, tuple[str, str]] = {
     Kind.ROLLBACK: (

@@ -61,6 +61,11 @@ def classify(text: str) -> Kind:
     return Kind.PLAIN if reader is None else reader(keywords(text, _HEAD), text)
 
 
+def may_commit(text: str) -> bool:
+    """Whether a statement is DO or CALL, whose code may commit by itself where no transaction block holds it."""
+    return keywords(text, 1) in {("DO",), ("CALL",)}
+
+
 def transaction_modes(text: str) -> str:
     """Return the modes in BEGIN, START or SET TRANSACTION in upper case, for example "ISOLATION LEVEL SERIALIZABLE"."""
     words = [word for word in keywords(text) if word not in {",", ";"}]

@@ -113,13 +113,21 @@ def _comment_end(sql: str, at: int) -> int:
     return 0
 
 
-def tokens(sql: str, at: int = 0) -> Iterator[str]:
-    """Yield the tokens from `at` on, without white space and comments; one that has no end reaches to the end."""
+def spans(sql: str, at: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield the tokens' starts and ends from `at` on, without white space and comments.
+
+    A token that has no end reaches to the end.
+    """
     while at < len(sql):
         end = token_end(sql, at) or len(sql)
         if sql[at] not in SPACE and not sql.startswith(("--", "/*"), at):
-            yield sql[at:end]
+            yield at, end
         at = end
+
+
+def tokens(sql: str, at: int = 0) -> Iterator[str]:
+    """Yield the tokens from `at` on, as `spans` finds them."""
+    return (sql[start:end] for start, end in spans(sql, at))
 
 
 def keywords(sql: str, limit: int | None = None, at: int = 0) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ async def retry(session: Session, site: Site) -> Job | None:
     Raises:
         RefusedError: There is no control schema.
     """
-    view = await _known(session, site)
+    view = await known(session, site)
     if view.job is None:
         return None
     home = HomeHalf(session, view.line)
@@ -32,7 +32,7 @@ async def pause(session: Session, site: Site) -> None:
     Raises:
         RefusedError: There is no control schema.
     """
-    view = await _known(session, site)
+    view = await known(session, site)
     home = HomeHalf(session, view.line)
     await home.ensure_target(view.survey.target.name)
     await home.set_paused(view.survey.target.name, paused=True)
@@ -45,7 +45,7 @@ async def resume(session: Session, site: Site) -> None:
         RefusedError: There is no control schema.
         TimedOutError: It was pinned, and a command is still at it.
     """
-    view = await _known(session, site)
+    view = await known(session, site)
     home = HomeHalf(session, view.line)
     await home.set_paused(view.survey.target.name, paused=False)
     if view.observation.pinned is not None:
@@ -60,7 +60,7 @@ async def withdraw(session: Session, site: Site, label: str) -> Row | None:
     Raises:
         RefusedError: There is no control schema, or no such bundle that is not withdrawn already.
     """
-    view = await _known(session, site)
+    view = await known(session, site)
     if not await HomeHalf(session, view.line).withdraw(label):
         raise RefusedError(
             f"the line {view.line} has no bundle {label} to withdraw",
@@ -70,7 +70,12 @@ async def withdraw(session: Session, site: Site, label: str) -> Row | None:
     return (await look(session, site)).wanted
 
 
-async def _known(session: Session, site: Site) -> View:
+async def known(session: Session, site: Site) -> View:
+    """Look at the target, under a control schema of this version.
+
+    Raises:
+        RefusedError: There is no control schema.
+    """
     view = await look(session, site)
     if view.control is Control.OLDER:
         return await current(session, site, view, None)

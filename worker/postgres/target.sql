@@ -95,6 +95,7 @@ SELECT
     v.version AS v_version, v.dirty AS v_dirty,
     l.versions AS l_versions, l.names AS l_names, l.checksums AS l_checksums,
     j.version AS j_version, j.direction AS j_direction, j.done AS j_done, j.cut AS j_cut, j.cut_pid AS j_cut_pid,
+    j.cut_at AS j_cut_at,
     r.target AS r_target, r.bundle AS r_bundle, r.versions AS r_versions, r.lowest_pending AS r_lowest_pending,
     r.deferred AS r_deferred, r.bundles AS r_bundles, r.serves AS r_serves, r.version_table AS r_version_table,
     r.system_identifier AS r_system, r.database_oid AS r_database, r.epoch AS r_epoch,
@@ -111,7 +112,8 @@ LEFT JOIN LATERAL (
         version, direction,
         coalesce(array_agg(digest ORDER BY segment) FILTER (WHERE state = 'done'), '{}') AS done,
         min(digest) FILTER (WHERE state = 'intent') AS cut,
-        min(backend_pid) FILTER (WHERE state = 'intent') AS cut_pid
+        min(backend_pid) FILTER (WHERE state = 'intent') AS cut_pid,
+        min(at) FILTER (WHERE state = 'intent') AS cut_at
     FROM :"schema".journal WHERE target = $1 GROUP BY version, direction ORDER BY max(at) DESC LIMIT 1
 ) AS j ON true
 LEFT JOIN LATERAL (SELECT version, dirty FROM :version_table ORDER BY version DESC LIMIT 1) AS v ON true
@@ -224,6 +226,17 @@ SELECT target, version, name, 'repair', checksum, bundle, 'accepted', $3, $4, $7
 -- name: recorded_from
 -- The bundle that each applied version was recorded from. $1: target.
 SELECT version, bundle FROM :"schema".ledger WHERE target = $1;
+
+-- name: answer
+-- Take a person's word for what became of a segment. $1: target, $2: version, $3: direction, $4: segment, $5: its state
+-- from now on, $6: the answer, $7: worker, $8: epoch.
+WITH told AS (
+    UPDATE :"schema".journal SET state = $5, epoch = $8, backend_pid = pg_backend_pid(), at = clock_timestamp()
+    WHERE target = $1 AND version = $2 AND direction = $3 AND segment = $4 AND state = 'intent'
+    RETURNING target, version, segment
+)
+INSERT INTO :"schema".history (target, version, name, action, bundle, mode, worker, epoch)
+SELECT target, version, format('segment %s', segment + 1), 'answer', '', $6, $7, $8 FROM told;
 
 -- name: clear_journal
 -- Forget what was under way. $1: target.

@@ -32,6 +32,13 @@ class Action(Enum):
     FORCE = "force"
 
 
+class Answer(Enum):
+    """What a person says about a statement that was cut: it took effect, or it did not and is to run."""
+
+    DONE = "done"
+    NOT_DONE = "not-done"
+
+
 _NO_TABLE = "(SELECT NULL::bigint AS version, NULL::boolean AS dirty LIMIT 0) AS absent"
 
 
@@ -214,6 +221,23 @@ class TargetHalf:
         values = (self._target.name, bundle, self._worker, held.epoch, list(checksums), list(checksums.values()), why)
         await self._conn.execute(self._sql["accept"], *values)
 
+    async def answer(self, held: Held, progress: Progress, given: Answer) -> None:
+        """Say in the journal what became of the cut segment, and in the history who said so."""
+        # A segment that did not take effect is run as one that failed without effect is.
+        state = {Answer.DONE: "done", Answer.NOT_DONE: "failed"}[given]
+        segment = len(progress.done)
+        await self._conn.execute(
+            self._sql["answer"],
+            self._target.name,
+            progress.version,
+            progress.direction.value,
+            segment,
+            state,
+            given.value,
+            self._worker,
+            held.epoch,
+        )
+
     async def pin(self, held: Held, what: str | None) -> None:
         """Pin the target, saying what pinned it, or let it go."""
         await self._conn.execute(pin_sql(held, what))
@@ -307,9 +331,8 @@ def _version_row(row: "Record") -> VersionRow | None:
 def _progress(row: "Record") -> Progress | None:
     if row["j_version"] is None:
         return None
-    return Progress(
-        row["j_version"], Direction(row["j_direction"]), tuple(row["j_done"]), row["j_cut"], row["j_cut_pid"]
-    )
+    done, cut = tuple(row["j_done"]), (row["j_cut"], row["j_cut_pid"], row["j_cut_at"])
+    return Progress(row["j_version"], Direction(row["j_direction"]), done, *cut)
 
 
 def _readiness(row: "Record") -> Readiness:
