@@ -1,6 +1,7 @@
 """Sends one message on the held connection, and leaves no transaction open whatever becomes of it."""
 
 from worker.applier.messages import anew
+from worker.core.checkpoint import Checkpoint
 from worker.core.script import Segment
 from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, settle
 from worker.postgres.lock import Held
@@ -14,9 +15,11 @@ async def send(held: Held, sql: str) -> None:
         FencedError: The epoch is stale: another worker has taken over.
         ConnectionLostError: The connection broke; whether a COMMIT came through must be looked up.
     """
-    conn = held.session.conn
+    conn, passing = held.session.conn, held.session.passing
     try:
+        passing(Checkpoint.SENDING)
         await conn.execute(sql)
+        passing(Checkpoint.SENT)
     except BaseException as error:
         # Also when cancelled: the query is, and its transaction stays open and aborted, with its locks.
         await settle(conn)

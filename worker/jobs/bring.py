@@ -5,6 +5,7 @@ from typing import assert_never
 
 from worker import control_schema
 from worker.core.bundle import Bundle
+from worker.core.checkpoint import Checkpoint
 from worker.core.reconcile import Action
 from worker.core.wanted import Intent
 from worker.jobs.decide import Decision, decide, decide_early
@@ -105,6 +106,7 @@ class _Bringing:
 
     def _bound(self, view: View) -> View:
         self._session = self._session.bind(target=view.survey.target.name)
+        self._session.passing(Checkpoint.LOOKED)
         return view
 
     async def _decide(self, view: View) -> Decision:

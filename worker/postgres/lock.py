@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import anyio
 
 from worker.core.backoff import Backoff
+from worker.core.checkpoint import Checkpoint
 from worker.core.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
 from worker.core.lock_keys import control_key, golang_keys, target_key
 from worker.core.target import Target, quote_identifier, quote_literal
@@ -93,10 +94,13 @@ async def hold(session: Session, keys: Keys, limit: float | None) -> AsyncIterat
     async with told(session, "taking the lock"):
         waited = await _wait(session, keys, limit)
     taken_at = session.clock()
+    session.passing(Checkpoint.LOCKED)
     yield waited
+    session.passing(Checkpoint.RELEASING)
     async with told(session, "giving the lock back"):
         await _give_back(session, keys.in_order)
     session.emit(LockReleased(session.clock() - taken_at))
+    session.passing(Checkpoint.RELEASED)
 
 
 async def raise_fence(session: Session, keys: Keys, target: Target, waited: float) -> Held:
@@ -105,6 +109,7 @@ async def raise_fence(session: Session, keys: Keys, target: Target, waited: floa
     async with told(session, "raising the fence"):
         epoch = await session.conn.fetchval(sql, target.name, session.worker)
     session.emit(LockAcquired(epoch, waited))
+    session.passing(Checkpoint.FENCED)
     return Held(session.bind(epoch=epoch), target, keys, epoch)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from worker.core.checkpoint import Checkpoint, pass_by
 from worker.core.events import Emitter
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class Session:
     """A connection of its own, never a pooled one, with the control schema's name and the worker's.
 
     `role` is the one that statements run as. `clock` gives monotonic seconds, `jitter` numbers in [0, 1).
-    `draining` says whether to begin no further migration.
+    `draining` says whether to begin no further migration. `passing` is called at each checkpoint: tests have the
+    program die, freeze or lose its server there.
     """
 
     conn: "Connection[Record]"
@@ -31,6 +33,7 @@ class Session:
     clock: Callable[[], float]
     jitter: Callable[[], float]
     draining: Callable[[], bool] = _go_on
+    passing: Callable[[Checkpoint], None] = pass_by
 
     def bind(self, **context: str | int) -> "Session":
         """The same session, whose events carry this context besides."""
