@@ -15,7 +15,15 @@ import anyio
 from worker.board import Board
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle
-from worker.core.events import DatabaseUnreachable, Emitter, JobFailed, Outcome, TargetPaused, WorkerWoken
+from worker.core.events import (
+    DatabaseChanged,
+    DatabaseUnreachable,
+    Emitter,
+    JobFailed,
+    Outcome,
+    TargetPaused,
+    WorkerWoken,
+)
 from worker.core.reconcile import Insistence
 from worker.errors import (
     BundleError,
@@ -36,14 +44,16 @@ from worker.postgres.connection import close
 from worker.postgres.faults import FencedError, told
 from worker.postgres.listener import listen
 from worker.postgres.session import Session
+from worker.postgres.target_half import Survey
 
 if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.connection import Connection
 
 _RETRY = Backoff(first=0.25, ceiling=15.0)
-# A person mends these in the database, and the worker then goes on by itself with what it was started to offer.
-_MENDED_IN_PLACE = frozenset({"privilege", "owner", "dirty", "version_table", "diverged"})
+# A person mends these in the database, or a failover does, and the worker then goes on by itself with what it was
+# started to offer.
+_MENDED_IN_PLACE = frozenset({"privilege", "owner", "dirty", "version_table", "diverged", "standby", "pooler"})
 _PROBE_SECONDS = 30.0
 
 
@@ -76,6 +86,7 @@ class Reconciler:
         self._session: Session | None = None
         self._failures = 0
         self._told: str | None = None
+        self._place: str | None = None
         self._draining = False
         self._scope = anyio.CancelScope()
         self._wake, self._woken = anyio.create_memory_object_stream[str](1)
@@ -148,7 +159,15 @@ class Reconciler:
 
     async def _look(self) -> None:
         session = await self._connected()
-        self._board.reached(target_status(await look(session, self._site)))
+        view = await look(session, self._site)
+        self._notice(session, view.survey)
+        self._board.reached(target_status(view))
+
+    def _notice(self, session: Session, seen: Survey) -> None:
+        """Say so where another server answers than before, or the same one after a promotion or a recovery."""
+        before, self._place = self._place, f"{seen.identity}, timeline {seen.timeline}"
+        if before not in {None, self._place}:
+            session.emit(DatabaseChanged(str(before), self._place))
 
     async def _stopped(self, error: TidegateError, emit: Emitter) -> None:
         """A person is needed; the job says so already if it came as far as having one."""

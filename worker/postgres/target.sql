@@ -20,6 +20,7 @@ SELECT
         AS first_of_path,
     (SELECT s.system_identifier FROM pg_control_system() AS s) AS system_identifier,
     d.oid::bigint AS database_oid,
+    (SELECT k.timeline_id FROM pg_control_checkpoint() AS k) AS timeline,
     t.oid IS NOT NULL AS has_table,
     h.oid IS NOT NULL AS has_control,
     n.oid IS NOT NULL AS has_schema,
