@@ -55,6 +55,7 @@ _RETRY = Backoff(first=0.25, ceiling=15.0)
 # started to offer.
 _MENDED_IN_PLACE = frozenset({"privilege", "owner", "dirty", "version_table", "diverged", "standby", "pooler"})
 _PROBE_SECONDS = 30.0
+_HINTS = Backoff(first=0.05, ceiling=2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Reconciler:
         self._failures = 0
         self._told: str | None = None
         self._place: str | None = None
+        self._hints = 0
         self._draining = False
         self._scope = anyio.CancelScope()
         self._wake, self._woken = anyio.create_memory_object_stream[str](1)
@@ -130,6 +132,16 @@ class Reconciler:
             source = "retry" if self._failures else "poll"
             with anyio.move_on_after(pause):
                 source = await self._woken.receive()
+            await self._weigh(source)
+
+    async def _weigh(self, source: str) -> None:
+        """Take a hint at once, but the next ones more and more slowly, as long as they come to nothing.
+
+        Anybody may send one, at any rate, and each costs a look; what is sent meanwhile is one hint together.
+        """
+        self._hints = self._hints + 1 if source == "notify" else 0
+        if self._hints > 1:
+            await anyio.sleep(_HINTS.delay(self._hints - 1, self._rhythm.jitter()))
 
     async def _round(self, emit: Emitter) -> float:
         """One round; returns the seconds after which the next one comes by itself."""
@@ -153,6 +165,7 @@ class Reconciler:
             self._tell(report, emit)
             await self._look()
         if report.result is Result.APPLIED:
+            self._hints = 0
             # A migration can leave more in a session than a reset finds: the next job begins with a fresh one.
             await self._hang_up()
             await self._connected()
