@@ -202,7 +202,8 @@ class Reconciler:
         self._failures += 1
         delay = _RETRY.delay(self._failures, self._rhythm.jitter())
         if isinstance(error, FencedError):
-            return 0.0
+            # Another worker was quicker, and has left something to do or not. Twice in a row is no race any more.
+            return 0.0 if self._failures == 1 else delay
         self._board.unreachable(error.message)
         emit(DatabaseUnreachable(error.message, delay))
         return delay

@@ -4,14 +4,15 @@ from worker.applier.messages import anew
 from worker.core.checkpoint import Checkpoint
 from worker.core.script import Segment
 from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, settle
-from worker.postgres.lock import Held
+from worker.postgres.lock import Held, is_current
 
 
 async def send(held: Held, sql: str) -> None:
     """Send `sql` as one simple query.
 
     Raises:
-        asyncpg.PostgresError: The server refused a statement; nothing of an open transaction is left.
+        asyncpg.PostgresError: The server refused a statement; nothing of an open transaction is left. Also where the
+            epoch was stale inside the transaction alone, by the body's own doing.
         FencedError: The epoch is stale: another worker has taken over.
         ConnectionLostError: The connection broke; whether a COMMIT came through must be looked up.
     """
@@ -23,7 +24,7 @@ async def send(held: Held, sql: str) -> None:
     except BaseException as error:
         # Also when cancelled: the query is, and its transaction stays open and aborted, with its locks.
         await settle(conn)
-        _raise_if_ours(held, error)
+        await _raise_if_ours(held, error)
         raise
 
 
@@ -33,7 +34,7 @@ async def start_anew(held: Held, segment: Segment | None) -> None:
         await send(held, anew().text)
 
 
-def _raise_if_ours(held: Held, error: BaseException) -> None:
+async def _raise_if_ours(held: Held, error: BaseException) -> None:
     if not isinstance(error, DRIVER_ERRORS):
         return
     match fault_of(error, held.session.conn):
@@ -42,7 +43,7 @@ def _raise_if_ours(held: Held, error: BaseException) -> None:
                 "the connection to the database was lost in the middle of a migration",
                 hint="whether it was committed is looked up in the ledger after the next connect; nothing is lost",
             ) from error
-        case Fault.FENCED:
+        case Fault.FENCED if not await is_current(held):
             raise FencedError(f"another worker took {held.target.name} over (our epoch was {held.epoch})") from error
         case _:
             return

@@ -34,7 +34,7 @@ from worker.core.events import LockAcquired, LockReleased, LockTimedOut, LockWai
 from worker.core.lock_keys import control_key, golang_keys, target_key
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import TimedOutError
-from worker.postgres.faults import told
+from worker.postgres.faults import DRIVER_ERRORS, told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 
@@ -111,6 +111,15 @@ async def raise_fence(session: Session, keys: Keys, target: Target, waited: floa
     session.emit(LockAcquired(epoch, waited))
     session.passing(Checkpoint.FENCED)
     return Held(session.bind(epoch=epoch), target, keys, epoch)
+
+
+async def is_current(held: Held) -> bool:
+    """Tell whether the epoch is still the current one; false where the connection is lost as well."""
+    sql = queries("target", held.session.control)["epoch"]
+    try:
+        return bool(await held.session.conn.fetchval(sql, held.target.name) == held.epoch)
+    except DRIVER_ERRORS:
+        return False
 
 
 async def release_foreign(held: Held) -> None:

@@ -141,6 +141,10 @@ ON CONFLICT (target) DO UPDATE
 SET epoch = f.epoch + 1, worker = excluded.worker, backend_pid = excluded.backend_pid, raised_at = clock_timestamp()
 RETURNING epoch;
 
+-- name: epoch
+-- The target's current epoch. $1: target.
+SELECT epoch FROM :"schema".fence WHERE target = $1;
+
 -- name: lock_holder
 -- Who holds one of these advisory keys in this database. $1: keys as bigint[]. Of another role's session a role without
 -- pg_read_all_stats sees neither the address nor the start.
