@@ -54,6 +54,7 @@ LOOK_SECONDS = 10.0
 # undefined_table, invalid_schema_name, insufficient_privilege
 _NOT_THERE = frozenset({"42P01", "3F000", "42501"})
 _RECONNECT = Backoff(first=0.25, ceiling=POLL_SECONDS)
+_HINTS = Backoff(first=0.05, ceiling=1.0)
 
 
 class OnFailure(Enum):
@@ -182,9 +183,14 @@ class _Waiting:
             with anyio.fail_after(LOOK_SECONDS):
                 await subscribe(conn, f"{self._gate.control}_ready", bell.ring, bell.ring)
         # The row may have come between the first look and LISTEN, so the next look is not put off.
+        hints = 0
         while not await self._is_open(conn):
-            with anyio.move_on_after(self._gate.poll * (0.75 + self._gate.jitter() / 4)):
+            with anyio.move_on_after(self._gate.poll * (0.75 + self._gate.jitter() / 4)) as polled:
                 await bell.heard()
+            # Anybody may ring, at any rate, and each look costs: the more often it was for nothing, the later the next.
+            hints = 0 if polled.cancelled_caught else hints + 1
+            if hints > 1:
+                await anyio.sleep(_HINTS.delay(hints - 1, self._gate.jitter()))
         return True
 
     async def _is_open(self, conn: "Connection[Record]") -> bool:

@@ -15,7 +15,15 @@ import anyio
 from worker.board import Board
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle
-from worker.core.events import DatabaseUnreachable, Emitter, JobFailed, Outcome, TargetPaused, WorkerWoken
+from worker.core.events import (
+    DatabaseChanged,
+    DatabaseUnreachable,
+    Emitter,
+    JobFailed,
+    Outcome,
+    TargetPaused,
+    WorkerWoken,
+)
 from worker.core.reconcile import Insistence
 from worker.errors import (
     BundleError,
@@ -36,15 +44,18 @@ from worker.postgres.connection import close
 from worker.postgres.faults import FencedError, told
 from worker.postgres.listener import listen
 from worker.postgres.session import Session
+from worker.postgres.target_half import Survey
 
 if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.connection import Connection
 
 _RETRY = Backoff(first=0.25, ceiling=15.0)
-# A person mends these in the database, and the worker then goes on by itself with what it was started to offer.
-_MENDED_IN_PLACE = frozenset({"privilege", "owner", "dirty", "version_table", "diverged"})
+# A person mends these in the database, or a failover does, and the worker then goes on by itself with what it was
+# started to offer.
+_MENDED_IN_PLACE = frozenset({"privilege", "owner", "dirty", "version_table", "diverged", "standby", "pooler"})
 _PROBE_SECONDS = 30.0
+_HINTS = Backoff(first=0.05, ceiling=2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,8 @@ class Reconciler:
         self._session: Session | None = None
         self._failures = 0
         self._told: str | None = None
+        self._place: str | None = None
+        self._hints = 0
         self._draining = False
         self._scope = anyio.CancelScope()
         self._wake, self._woken = anyio.create_memory_object_stream[str](1)
@@ -119,6 +132,16 @@ class Reconciler:
             source = "retry" if self._failures else "poll"
             with anyio.move_on_after(pause):
                 source = await self._woken.receive()
+            await self._weigh(source)
+
+    async def _weigh(self, source: str) -> None:
+        """Take a hint at once, but the next ones more and more slowly, as long as they come to nothing.
+
+        Anybody may send one, at any rate, and each costs a look; what is sent meanwhile is one hint together.
+        """
+        self._hints = self._hints + 1 if source == "notify" else 0
+        if self._hints > 1:
+            await anyio.sleep(_HINTS.delay(self._hints - 1, self._rhythm.jitter()))
 
     async def _round(self, emit: Emitter) -> float:
         """One round; returns the seconds after which the next one comes by itself."""
@@ -142,13 +165,22 @@ class Reconciler:
             self._tell(report, emit)
             await self._look()
         if report.result is Result.APPLIED:
+            self._hints = 0
             # A migration can leave more in a session than a reset finds: the next job begins with a fresh one.
             await self._hang_up()
             await self._connected()
 
     async def _look(self) -> None:
         session = await self._connected()
-        self._board.reached(target_status(await look(session, self._site)))
+        view = await look(session, self._site)
+        self._notice(session, view.survey)
+        self._board.reached(target_status(view))
+
+    def _notice(self, session: Session, seen: Survey) -> None:
+        """Say so where another server answers than before, or the same one after a promotion or a recovery."""
+        before, self._place = self._place, f"{seen.identity}, timeline {seen.timeline}"
+        if before not in {None, self._place}:
+            session.emit(DatabaseChanged(str(before), self._place))
 
     async def _stopped(self, error: TidegateError, emit: Emitter) -> None:
         """A person is needed; the job says so already if it came as far as having one."""
@@ -170,7 +202,8 @@ class Reconciler:
         self._failures += 1
         delay = _RETRY.delay(self._failures, self._rhythm.jitter())
         if isinstance(error, FencedError):
-            return 0.0
+            # Another worker was quicker, and has left something to do or not. Twice in a row is no race any more.
+            return 0.0 if self._failures == 1 else delay
         self._board.unreachable(error.message)
         emit(DatabaseUnreachable(error.message, delay))
         return delay

@@ -29,7 +29,7 @@ SHOWN = (
     "tcp_keepalives_idle",
     "tcp_user_timeout",
 )
-EXPECTED = ("0", "30s", "0", "0", "read committed", "off", "1s", "5", "8000")
+EXPECTED = ("0", "30s", "0", "0", "read committed", "off", "250ms", "5", "8000")
 
 
 def params_of(dsn: str) -> ConnectionParams:

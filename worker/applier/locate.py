@@ -94,6 +94,11 @@ def _words(work: Work, segment: Segment | None, error: asyncpg.PostgresError) ->
                 "the migration released Tidegate's advisory lock, so it was rolled back",
                 "remove pg_advisory_unlock_all() from it",
             )
+        case Fault.FENCED:
+            return (
+                "the migration changed Tidegate's fence, so it was rolled back",
+                "take out of it what writes to the control schema",
+            )
         case Fault.TRANSACTION_BROKEN if segment is not None and segment.kind is not SegmentKind.ALONE:
             return (
                 "the migration ended the transaction that it was given",

@@ -3,9 +3,10 @@
 from enum import Enum
 
 from worker.applier.messages import anew
+from worker.core.checkpoint import Checkpoint
 from worker.core.script import Segment
 from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, settle
-from worker.postgres.lock import Held
+from worker.postgres.lock import Held, is_current
 
 _CANCELLED = "57014"
 _LOOKED_UP = "whether it was committed is looked up in the ledger after the next connect; nothing is lost"
@@ -22,19 +23,22 @@ async def send(held: Held, sql: str, unit: Unit = Unit.STATEMENT) -> None:
     """Send `sql` as one simple query.
 
     Raises:
-        asyncpg.PostgresError: The server refused a statement; nothing of an open transaction is left.
+        asyncpg.PostgresError: The server refused a statement; nothing of an open transaction is left. Also where the
+            epoch was stale inside the transaction alone, by the body's own doing.
         FencedError: The epoch is stale: another worker has taken over.
         ConnectionLostError: The connection broke, or a transaction was cancelled when it was over already, in its
             COMMIT or behind that; whether it came through must be looked up.
     """
-    conn = held.session.conn
+    conn, passing = held.session.conn, held.session.passing
     try:
+        passing(Checkpoint.SENDING)
         await conn.execute(sql)
+        passing(Checkpoint.SENT)
     except BaseException as error:
         is_over = unit is Unit.TRANSACTION and not (conn.is_closed() or conn.is_in_transaction())
         # Also when cancelled: the query is, and its transaction stays open and aborted, with its locks.
         await settle(conn)
-        _raise_if_ours(held, error)
+        await _raise_if_ours(held, error)
         if is_over and getattr(error, "sqlstate", None) == _CANCELLED:
             raise ConnectionLostError("a migration was cancelled while it was committed", hint=_LOOKED_UP) from error
         raise
@@ -46,7 +50,7 @@ async def start_anew(held: Held, segment: Segment | None) -> None:
         await send(held, anew().text)
 
 
-def _raise_if_ours(held: Held, error: BaseException) -> None:
+async def _raise_if_ours(held: Held, error: BaseException) -> None:
     if not isinstance(error, DRIVER_ERRORS):
         return
     match fault_of(error, held.session.conn):
@@ -55,7 +59,7 @@ def _raise_if_ours(held: Held, error: BaseException) -> None:
                 "the connection to the database was lost in the middle of a migration",
                 hint=_LOOKED_UP,
             ) from error
-        case Fault.FENCED:
+        case Fault.FENCED if not await is_current(held):
             raise FencedError(f"another worker took {held.target.name} over (our epoch was {held.epoch})") from error
         case _:
             return

@@ -16,6 +16,7 @@ from worker.applier.limits import Limits
 from worker.bundles.directory import local_path, read_directory
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle
+from worker.core.checkpoint import Checkpoint, pass_by
 from worker.core.events import Emitter, Level, Sink
 from worker.errors import BundleError, NoDatabaseError, TidegateError, UsageError
 from worker.jobs.site import Rivals, Site
@@ -41,7 +42,12 @@ _NO_LIMIT_SECONDS = 10.0 * 365 * 24 * 3600
 
 
 class App:
-    """Everything that a verb needs, made of the settings when it is asked for."""
+    """Everything that a verb needs, made of the settings when it is asked for.
+
+    `passing` is called at each checkpoint of a run; no setting reaches it.
+    """
+
+    passing: Callable[[Checkpoint], None] = staticmethod(pass_by)
 
     def __init__(self, flags: "Flags") -> None:
         self.settings: Settings = read_settings(os.environ, flags.settings, worker=_worker_name())
@@ -138,7 +144,9 @@ class App:
         role = await check_session(conn, params)
         control, worker = self.settings.control.schema, self.settings.worker
         second = partial(self.connect, Purpose.CONTROL)
-        return Session(conn, control, worker, role, self.emit, time.monotonic, random.random, second=second)
+        return Session(
+            conn, control, worker, role, self.emit, time.monotonic, random.random, second=second, passing=self.passing
+        )
 
     async def with_session(self, work: Callable[[Session], Awaitable[_T]]) -> _T:
         """Do `work` on a session; after a lost connection or a takeover, look again on another one.

@@ -84,6 +84,18 @@ class DatabaseUnreachable(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseChanged(Event):
+    """The server or the database is another one than at the last look, or was promoted or restored since.
+
+    Everything is read again at every look; this says why a version may have gone back.
+    """
+
+    level: ClassVar[Level] = Level.WARNING
+    before: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
 class ControlUpgraded(Event):
     """The control schema was created or brought up to this program's version."""
 
@@ -325,6 +337,15 @@ class ReadinessSet(Event):
     version: int | None
     lowest_pending: int | None
     publish_to_ready_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessForeign(Event):
+    """The readiness row was written in another server or database: the ledger is checked, and the row stamped anew."""
+
+    level: ClassVar[Level] = Level.WARNING
+    written_in: str
+    now_in: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ class Identity:
     system_identifier: int
     database_oid: int
 
+    def __str__(self) -> str:
+        return f"system {self.system_identifier}, database {self.database_oid}"
+
 
 @dataclass(frozen=True, slots=True)
 class AtLeast:

@@ -6,6 +6,7 @@ from typing import assert_never
 
 import anyio
 
+from worker.core.checkpoint import Checkpoint
 from worker.core.events import FenceRejected, JobFailed, JobFinished, JobStarted, Outcome
 from worker.core.job import JobEvent
 from worker.core.plan import Pending, Refused, UpToDate
@@ -40,6 +41,7 @@ class Attempt:
     async def bring(self, request: Request) -> Report:
         """Bring the target to the request's goal."""
         await self._open(request)
+        self._session.passing(Checkpoint.OPENED)
         held = replace(self._held, session=self._session)
         statement = Statement(held, self._site, self._view, await self._home.bundles())
         execution = Execution(held, self._site, self._view, self._bundle, statement)
@@ -53,6 +55,7 @@ class Attempt:
             raise
         await self._move(JobEvent.SUCCEED, len(execution.applied))
         self._session.emit(JobFinished(Outcome.SUCCEEDED, len(execution.applied), self._seconds))
+        self._session.passing(Checkpoint.FINISHED)
         return self._report(execution, readiness)
 
     @property

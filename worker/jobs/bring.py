@@ -5,6 +5,8 @@ from typing import assert_never
 
 from worker import control_schema
 from worker.core.bundle import Bundle
+from worker.core.checkpoint import Checkpoint
+from worker.core.events import ReadinessForeign
 from worker.core.reconcile import Action
 from worker.core.wanted import Intent
 from worker.jobs.decide import Decision, decide, decide_early
@@ -76,6 +78,7 @@ class _Bringing:
             return self._report(view, decision)
         held = await raise_fence(self._session, keys, view.survey.target, waited)
         view = await self._look()
+        self._notice(view)
         decision = await self._decide(view)
         match decision.action:
             case Action.NOTHING:
@@ -92,6 +95,12 @@ class _Bringing:
             case _:
                 assert_never(decision.action)
 
+    def _notice(self, view: View) -> None:
+        """Say so where the row was written in another database, from which this one was copied."""
+        row, here = view.observation.readiness, view.survey.identity
+        if row is not None and row.identity != here:
+            self._session.emit(ReadinessForeign(str(row.identity), str(here)))
+
     async def _stamp(self, held: Held, view: View) -> None:
         from worker.jobs.execution import Statement  # noqa: PLC0415  the same
 
@@ -105,6 +114,7 @@ class _Bringing:
 
     def _bound(self, view: View) -> View:
         self._session = self._session.bind(target=view.survey.target.name)
+        self._session.passing(Checkpoint.LOOKED)
         return view
 
     async def _decide(self, view: View) -> Decision:

@@ -69,7 +69,8 @@ def _server_said(exc: asyncpg.PostgresError, where: ConnectionParams) -> Tidegat
     if state == "42501":
         return _privilege(exc, where)
     if state == "08P01" and "startup parameter" in str(exc):
-        return RefusedError(f"{where.place()}: {_one_line(exc)}", hint=POOLER_HINT, reason="pooler")
+        words = "a pooler stands before the server, and refuses what a session for migrating needs"
+        return RefusedError(f"{where.place()}: {words}: {_one_line(exc)}", hint=POOLER_HINT, reason="pooler")
     if state == "22023" and (role := role_option(where.options)) is not None and f'"{role}"' in str(exc):
         return SettingError(
             f"{where.place()}: {_one_line(exc)}, but the options say -c role={role}",

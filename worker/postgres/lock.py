@@ -29,12 +29,13 @@ from dataclasses import dataclass
 import anyio
 
 from worker.core.backoff import Backoff
+from worker.core.checkpoint import Checkpoint
 from worker.core.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
 from worker.core.lock_keys import control_key, golang_keys, target_key
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import TimedOutError
 from worker.postgres.blocking import APPLICATION_PREFIX
-from worker.postgres.faults import told
+from worker.postgres.faults import DRIVER_ERRORS, told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 
@@ -93,10 +94,13 @@ async def hold(session: Session, keys: Keys, limit: float | None) -> AsyncIterat
     async with told(session, "taking the lock"):
         waited = await _wait(session, keys, limit)
     taken_at = session.clock()
+    session.passing(Checkpoint.LOCKED)
     yield waited
+    session.passing(Checkpoint.RELEASING)
     async with told(session, "giving the lock back"):
         await _give_back(session, keys.in_order)
     session.emit(LockReleased(session.clock() - taken_at))
+    session.passing(Checkpoint.RELEASED)
 
 
 async def raise_fence(session: Session, keys: Keys, target: Target, waited: float) -> Held:
@@ -105,7 +109,17 @@ async def raise_fence(session: Session, keys: Keys, target: Target, waited: floa
     async with told(session, "raising the fence"):
         epoch = await session.conn.fetchval(sql, target.name, session.worker)
     session.emit(LockAcquired(epoch, waited))
+    session.passing(Checkpoint.FENCED)
     return Held(session.bind(epoch=epoch), target, keys, epoch)
+
+
+async def is_current(held: Held) -> bool:
+    """Tell whether the epoch is still the current one; false where the connection is lost as well."""
+    sql = queries("target", held.session.control)["epoch"]
+    try:
+        return bool(await held.session.conn.fetchval(sql, held.target.name) == held.epoch)
+    except DRIVER_ERRORS:
+        return False
 
 
 async def release_foreign(held: Held) -> None:

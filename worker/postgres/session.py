@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from worker.core.checkpoint import Checkpoint, pass_by
 from worker.core.events import Emitter
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class Session:
 
     `role` is the one that statements run as. `clock` gives monotonic seconds, `jitter` numbers in [0, 1).
     `draining` says whether to begin no further migration. `second` opens another connection to the same place, from
-    which this one is watched; None where nobody watches.
+    which this one is watched; None where nobody watches. `passing` is called at each checkpoint: tests have the program
+    die, freeze or lose its server there.
     """
 
     conn: "Connection[Record]"
@@ -33,6 +35,7 @@ class Session:
     jitter: Callable[[], float]
     draining: Callable[[], bool] = _go_on
     second: "Callable[[], Awaitable[Connection[Record]]] | None" = None
+    passing: Callable[[Checkpoint], None] = pass_by
 
     def bind(self, **context: str | int) -> "Session":
         """The same session, whose events carry this context besides."""

@@ -20,6 +20,7 @@ SELECT
         AS first_of_path,
     (SELECT s.system_identifier FROM pg_control_system() AS s) AS system_identifier,
     d.oid::bigint AS database_oid,
+    (SELECT k.timeline_id FROM pg_control_checkpoint() AS k) AS timeline,
     t.oid IS NOT NULL AS has_table,
     h.oid IS NOT NULL AS has_control,
     n.oid IS NOT NULL AS has_schema,
@@ -139,6 +140,10 @@ VALUES ($1, 1, $2, pg_backend_pid())
 ON CONFLICT (target) DO UPDATE
 SET epoch = f.epoch + 1, worker = excluded.worker, backend_pid = excluded.backend_pid, raised_at = clock_timestamp()
 RETURNING epoch;
+
+-- name: epoch
+-- The target's current epoch. $1: target.
+SELECT epoch FROM :"schema".fence WHERE target = $1;
 
 -- name: lock_holder
 -- Who holds one of these advisory keys in this database. $1: keys as bigint[]. Of another role's session a role without

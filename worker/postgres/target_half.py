@@ -44,11 +44,15 @@ _NO_TABLE = "(SELECT NULL::bigint AS version, NULL::boolean AS dirty LIMIT 0) AS
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a session is connected to; read without a lock and without any of Tidegate's tables."""
+    """What a session is connected to; read without a lock and without any of Tidegate's tables.
+
+    `timeline` grows with each promotion and point-in-time recovery, from the first checkpoint after it.
+    """
 
     database: str
     target: Target
     identity: Identity
+    timeline: int
     has_table: bool
     has_control: bool
     standing: Standing
@@ -82,6 +86,7 @@ async def survey(session: Session, schema: str | None, table: str) -> Survey:
         row["database"],
         target,
         Identity(row["system_identifier"], row["database_oid"]),
+        row["timeline"],
         row["has_table"],
         row["has_control"],
         _standing(row, session.control, target),

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from worker.core.checkpoint import Checkpoint
 from worker.postgres.faults import settle, told
 from worker.postgres.lock import Held
 from worker.postgres.session import Session
@@ -22,7 +23,9 @@ async def transaction(session: Session, doing: str, first: str = "") -> AsyncIte
         try:
             await session.conn.execute(f"BEGIN; {first}")
             yield
+            session.passing(Checkpoint.COMMITTING)
             await session.conn.execute("COMMIT")
+            session.passing(Checkpoint.COMMITTED)
         except BaseException:
             # asyncpg's own transaction() rolls back without a shield, and so not at all where a scope was cancelled.
             await settle(session.conn)
