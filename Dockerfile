@@ -29,8 +29,8 @@ ENV PATH=/opt/tidegate/bin:$PATH \
 USER 65532:65532
 WORKDIR /
 EXPOSE 8017
-# Healthy means ready: the schema is what this worker was asked for. Until then it starts, and no migration of a day or less
-# makes it unhealthy. A worker that listens everywhere answers itself, too.
+# Healthy means ready: the schema is what this worker was asked for. Until then it counts as starting, so that no
+# migration of a day or less makes it unhealthy. A worker that listens everywhere answers itself, too.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=24h --retries=3 \
     CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection(os.environ.get('TIDEGATE_HTTP_HOST') or '127.0.0.1', int(os.environ.get('TIDEGATE_HTTP_PORT') or 8017), timeout=2); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["tidegate"]

@@ -52,7 +52,7 @@ class Manager:
         """Send one message, and tell whether it was taken."""
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
             door.settimeout(0)
-            door.sendto(message.encode(), self._address)
+            door.sendto(message.encode(errors="replace"), self._address)
             return True
         return False
 

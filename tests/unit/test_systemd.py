@@ -101,6 +101,11 @@ def test_a_manager_that_does_not_read_does_not_hold_the_worker_up(tmp_path: Path
     assert not taken[-1]
 
 
+def test_a_text_that_is_no_unicode_is_sent_all_the_same(listening: ServiceManager) -> None:
+    Worker(listening.address, a_snapshot()).notifier.sink(TargetPaused("by \udcff"), {})
+    listening.wait_for("STATUS=left alone: by ?")
+
+
 @pytest.mark.parametrize(
     ("event", "status"),
     [
