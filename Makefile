@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest $(if $(POSTGRES),--postgres $(POSTGRES))
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools servers demo check test short verify lock clean
+.PHONY: help venv tools servers demo check test short soak verify lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ test: $(READY) ## unit, integration and deployment tests
 
 short: $(READY) ## acceptance, crash and interop tests, without the slow ones
 	$(PYTEST) -m "not slow" tests/acceptance tests/crash tests/interop
+
+soak: $(READY) ## ROUNDS=1000 of turmoil on one database after the other; SEED=… repeats a run
+	SOAK_ROUNDS=$(or $(ROUNDS),1000) SOAK_SEED=$(SEED) $(PYTEST) -s --timeout 0 tests/crash/test_turmoil.py -k rounds
 
 # As in CI, a server or a program that is missing is a failure.
 verify: check tools servers ## everything, the slow tests too, on every server version
