@@ -193,6 +193,23 @@ def test_other_files_in_the_values_make_other_pods(shape: str) -> None:
     assert template("SELECT 1") == template("SELECT 1")
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_api_is_restricted_too_unless_the_values_say_what_it_needs(shape: str) -> None:
+    values = shaped(shape)
+    (api,) = pod(rendered(values), API).apis
+    assert api.spec["securityContext"] == {
+        "runAsNonRoot": True,
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    values["api"] |= {"securityContext": {"readOnlyRootFilesystem": False, "runAsUser": 1000}}
+    (api,) = pod(rendered(values), API).apis
+    assert (api.spec["securityContext"]["runAsUser"], api.spec["securityContext"]["runAsNonRoot"]) == (1000, True)
+    assert api.spec["securityContext"]["readOnlyRootFilesystem"] is False
+
+
 SCHEDULING: dict[str, Any] = {
     "imagePullSecrets": [{"name": "pull"}],
     "nodeSelector": {"disk": "fast"},

@@ -215,8 +215,9 @@ volumeMounts:
   {{- end }}
 {{- end }}
 
-{{/* As restricted as Tidegate's own, but with the image's user, and with what the values say over it. */}}
+{{/* As restricted as Tidegate's own, but with the image's user. Set key by key: merge would take false for nothing. */}}
 {{- define "tidegate.api.securityContext" -}}
-{{- $restricted := omit (include "tidegate.securityContext" . | fromYaml) "runAsUser" "runAsGroup" -}}
-{{- merge (dict) .Values.api.securityContext $restricted | toYaml -}}
+{{- $context := omit (include "tidegate.securityContext" . | fromYaml) "runAsUser" "runAsGroup" -}}
+{{- range $name, $value := .Values.api.securityContext }}{{ $_ := set $context $name $value }}{{ end -}}
+{{- toYaml $context -}}
 {{- end }}
