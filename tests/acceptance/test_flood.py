@@ -31,7 +31,7 @@ def stranger(database: Database) -> Iterator[str]:
 
 def flood(database: Database, dsn: str, channel: str) -> None:
     """Thousands of notifications, each in a transaction of its own."""
-    command = [str(database.server.binaries / "psql"), "-XAtqv", "ON_ERROR_STOP=1", "-d", dsn, "-f", "-"]
+    command = [str(database.server.clients / "psql"), "-XAtqv", "ON_ERROR_STOP=1", "-d", dsn, "-f", "-"]
     script = "".join(f"NOTIFY {channel}, 'forged {number}';\n" for number in range(FLOOD))
     subprocess.run(command, input=script, check=True, text=True)
 

@@ -15,16 +15,22 @@ from tests.fixtures.workers import complaints, migrations_in, tables
 
 
 class End(Enum):
-    """How a run is told to end: a worker by one signal or by two, or once its drain is over; a command by Ctrl-C."""
+    """How a run is told to end: a worker by one signal or by two, or once its drain is over; a command by either."""
 
     DRAINED = "20s"
     CANCELLED = "1ms"
     TWICE = "30s"
-    INTERRUPTED = "up"
+    INTERRUPTED = "Ctrl-C"
+    TERMINATED = "SIGTERM"
+
+    @property
+    def codes(self) -> set[int]:
+        """The exit codes that it may come to: a command that is told too late has done its work."""
+        return {End.INTERRUPTED: {0, 130}, End.TERMINATED: {0, 143}}.get(self, {0})
 
     @property
     def verb(self) -> tuple[str, ...]:
-        if self is End.INTERRUPTED:
+        if self in {End.INTERRUPTED, End.TERMINATED}:
             return ("up",)
         return ("run", "--drain-timeout", self.value, "--http-port", str(free_port()))
 
@@ -42,7 +48,7 @@ class End(Enum):
 
 @pytest.mark.parametrize(
     ("manner", "name", "times", "end"),
-    generated([(m, *at, end) for m in Manner for at, end in product(numbered(PASSED[m]), End)], 9),
+    generated([(m, *at, end) for m in Manner for at, end in product(numbered(PASSED[m]), End)], 17),
 )
 def test_a_run_that_is_told_to_end_leaves_no_transaction_and_the_next_one_finishes_it(
     tidegate: StartTidegate, database: Database, tmp_path: Path, manner: Manner, name: str, times: int, end: End
@@ -53,7 +59,7 @@ def test_a_run_that_is_told_to_end_leaves_no_transaction_and_the_next_one_finish
     end.tell(process)
 
     no_transaction_idles(database)
-    assert process.wait(10) in ({0, 130} if end is End.INTERRUPTED else {0}), process.report()
+    assert process.wait(10) in end.codes, process.report()
     assert complaints(process) == []
     nothing_is_left(database)
     facts(database).agree()

@@ -60,10 +60,10 @@ def test_the_checkpoints_of_a_first_run_are_those_that_are_tried(
     assert passed(process) == FIRST_RUN
 
 
-# Seven and the number of faults have no common factor, so that the short set meets each of them.
+# The stride and the number of faults have no common factor, so that the short set meets each of them.
 @pytest.mark.parametrize(
     ("manner", "name", "times", "fault"),
-    generated([(m, *at, fault) for m in Manner for at, fault in product(numbered(PASSED[m]), Fault)], 7),
+    generated([(m, *at, fault) for m in Manner for at, fault in product(numbered(PASSED[m]), Fault)], 13),
 )
 def test_a_run_that_meets_a_fault_leaves_a_whole_state_and_the_next_one_finishes_it(
     tidegate: StartTidegate, database: Database, tmp_path: Path, manner: Manner, name: str, times: int, fault: Fault
@@ -92,7 +92,7 @@ def test_a_run_that_meets_a_fault_leaves_a_whole_state_and_the_next_one_finishes
 
 @pytest.mark.parametrize(
     ("name", "times", "fault"),
-    generated([(*at, fault) for at, fault in product(numbered(FIRST_RUN), (Fault.KILL, Fault.RESTART))], 5),
+    generated([(*at, fault) for at, fault in product(numbered(FIRST_RUN), (Fault.KILL, Fault.RESTART))], 9),
 )
 def test_a_first_run_that_meets_a_fault_leaves_a_whole_state_and_the_next_one_finishes_it(
     tidegate: StartTidegate, database: Database, tmp_path: Path, name: str, times: int, fault: Fault
