@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from worker.bundles.directory import read_directory
-from worker.core.events import Context, Emitter, Event
+from worker.core.event import Context, Emitter, Event
 from worker.core.readiness import AtLeast, OfBundle, Requirement
 from worker.errors import TidegateError, UsageError
 from worker.gate import Gate, OnFailure, directory_requirement, wait

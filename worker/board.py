@@ -3,19 +3,9 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from worker.core.events import (
-    Context,
-    Event,
-    JobFailed,
-    ListenerConnected,
-    ListenerLost,
-    LockAcquired,
-    LockReleased,
-    MigrationFinished,
-    MigrationStarted,
-    SegmentFinished,
-    WorkerDraining,
-)
+from worker.core.event import Context, Event
+from worker.core.events import JobFailed, ListenerConnected, ListenerLost, LockAcquired, LockReleased, WorkerDraining
+from worker.core.migration_events import MigrationFinished, MigrationStarted, SegmentFinished
 from worker.core.snapshot import Running, Snapshot, TargetStatus
 from worker.errors import TidegateError
 

@@ -13,7 +13,8 @@ from worker.applier.limits import Limits
 from worker.bundles.directory import read_directory
 from worker.bundles.shipped import shipped
 from worker.core.bundle import Bundle, OrderPolicy
-from worker.core.events import ControlUpgraded, Emitter
+from worker.core.event import Emitter
+from worker.core.events import ControlUpgraded
 from worker.core.migration import Migration, Side
 from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after
 from worker.core.planner import plan

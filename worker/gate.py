@@ -16,7 +16,8 @@ import asyncpg
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle
 from worker.core.duration import format_duration
-from worker.core.events import Emitter, GateFound, GateOpened, GateWaiting
+from worker.core.event import Emitter
+from worker.core.events import GateFound, GateOpened, GateWaiting
 from worker.core.job import SETTLED
 from worker.core.readiness import (
     Identity,

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, TextIO
 from urllib.parse import quote
 
-from worker.core.events import Context, Event, Level
+from worker.core.event import Context, Event, Level
 from worker.core.failure import Failure
 
 Secret = str | Callable[[], str]

@@ -12,11 +12,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from worker.core.event import Context, Event, Outcome
 from worker.core.events import (
     BundlePublished,
-    Context,
     DatabaseUnreachable,
-    Event,
     FenceRejected,
     JobFailed,
     JobFinished,
@@ -24,13 +23,11 @@ from worker.core.events import (
     LockAcquired,
     LockTimedOut,
     LockWaiting,
-    MigrationFinished,
-    MigrationRetried,
-    Outcome,
     ReadinessSet,
     WorkerWoken,
 )
 from worker.core.job import JobState
+from worker.core.migration_events import MigrationFinished, MigrationRetried
 from worker.core.probe import target_is_ready
 from worker.core.snapshot import Snapshot, TargetStatus
 

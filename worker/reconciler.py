@@ -15,15 +15,8 @@ import anyio
 from worker.board import Board
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle
-from worker.core.events import (
-    DatabaseChanged,
-    DatabaseUnreachable,
-    Emitter,
-    JobFailed,
-    Outcome,
-    TargetPaused,
-    WorkerWoken,
-)
+from worker.core.event import Emitter, Outcome
+from worker.core.events import DatabaseChanged, DatabaseUnreachable, JobFailed, TargetPaused, WorkerWoken
 from worker.core.reconcile import Insistence
 from worker.errors import (
     BundleError,

@@ -12,19 +12,10 @@ from typing import NoReturn
 
 import anyio
 
-from worker.core.events import (
-    BundleOffered,
-    Context,
-    DatabaseUnreachable,
-    Event,
-    JobFailed,
-    LockWaiting,
-    MigrationStarted,
-    SegmentFinished,
-    TargetPaused,
-    WorkerDraining,
-)
+from worker.core.event import Context, Event
+from worker.core.events import BundleOffered, DatabaseUnreachable, JobFailed, LockWaiting, TargetPaused, WorkerDraining
 from worker.core.job import JobState
+from worker.core.migration_events import MigrationStarted, SegmentFinished
 from worker.core.probe import probe
 from worker.core.readiness import Requirement
 from worker.core.snapshot import Snapshot

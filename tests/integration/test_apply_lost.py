@@ -10,8 +10,9 @@ from tests.fixtures.relay import Relay
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, Worker, worker_on
 from worker.core.bundle import Bundle
-from worker.core.events import MigrationFinished, MigrationRetried, Outcome
+from worker.core.event import Outcome
 from worker.core.job import JobState
+from worker.core.migration_events import MigrationFinished, MigrationRetried
 from worker.errors import MigrationFailedError
 from worker.postgres.faults import ConnectionLostError
 

@@ -12,12 +12,12 @@ from tests.fixtures.jobs import Said, files, said, until
 from tests.fixtures.roles import RoleSet
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, Recorded, Worker, bundle_of, tables, worker_on
-from worker.core.events import (
+from worker.core.event import Outcome
+from worker.core.migration_events import (
     AppBlocked,
     MigrationFinished,
     MigrationRetried,
     MigrationStarted,
-    Outcome,
     SegmentRecovered,
     WatchLost,
 )

@@ -6,7 +6,7 @@ from tests.fixtures.cuts import READER, SNAPSHOT, WRITER, Means, cut, recovered,
 from tests.fixtures.jobs import Said, failing, said, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import worker_on
-from worker.core.events import SegmentRecovered
+from worker.core.migration_events import SegmentRecovered
 from worker.core.recovery import Presence, Thing, Wanted
 from worker.core.remains import Existence
 from worker.errors import InDoubtError, RefusedError

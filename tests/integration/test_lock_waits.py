@@ -14,7 +14,8 @@ from tests.fixtures.cluster import Server, Shutdown, running_server
 from tests.fixtures.jobs import Said, files, said, until
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, Worker, worker_on
-from worker.core.events import MigrationFinished, MigrationRetried, MigrationWaiting, Outcome
+from worker.core.event import Outcome
+from worker.core.migration_events import MigrationFinished, MigrationRetried, MigrationWaiting
 from worker.errors import MigrationFailedError, TidegateError, TimedOutError
 from worker.jobs.steer import retry
 from worker.postgres.faults import ConnectionLostError

@@ -7,14 +7,12 @@ from enum import Enum
 
 import pytest
 
-from worker.core import events
-from worker.core.events import Emitter, Event, Level, MigrationFinished, WorkerStarted, WorkerStopped
+from tests.fixtures.event_kinds import EVENTS
+from worker.core.event import Emitter, Event, Level
+from worker.core.events import LockTimedOut, WorkerStarted, WorkerStopped
 from worker.core.failure import Failure
+from worker.core.migration_events import MigrationFinished, SegmentRecovered
 
-# Not Event.__subclasses__(): a class with slots replaces one that lives until the next collection.
-EVENTS = tuple(
-    kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
-)
 PLAIN = (str, int, float, bool, type(None), Failure)
 # What a line and the standard context hold already.
 RESERVED = {"event", "level", "timestamp", "worker", "target", "job"}
@@ -52,8 +50,8 @@ def test_an_events_fields_are_plain_and_leave_the_lines_own_names_alone(event: t
 
 def test_a_name_is_the_class_in_snake_case_with_a_dot_behind_its_first_word() -> None:
     assert MigrationFinished.name() == "migration.finished"
-    assert events.SegmentRecovered.name() == "segment.recovered"
-    assert events.LockTimedOut.name() == "lock.timed_out"
+    assert SegmentRecovered.name() == "segment.recovered"
+    assert LockTimedOut.name() == "lock.timed_out"
 
 
 def test_an_emitter_hands_an_event_and_its_context_to_every_sink() -> None:

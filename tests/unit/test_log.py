@@ -14,25 +14,13 @@ from typing import Any
 
 import pytest
 
-from worker.core import events
-from worker.core.events import (
-    DatabaseUnreachable,
-    Event,
-    Level,
-    LockReleased,
-    MigrationFailed,
-    MigrationFinished,
-    Outcome,
-    WorkerStarted,
-    WorkerStopped,
-)
+from tests.fixtures.event_kinds import EVENTS
+from worker.core.event import Event, Level, Outcome
+from worker.core.events import DatabaseUnreachable, LockReleased, WorkerStarted, WorkerStopped
 from worker.core.failure import Failure
+from worker.core.migration_events import MigrationFailed, MigrationFinished
 from worker.log import LogFormat, LogSink, Secret, StatementText, bridge_stdlib, log_sink
 
-# Not Event.__subclasses__(): a class with slots replaces one that lives until the next collection.
-EVENTS = tuple(
-    kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
-)
 FAILURE = Failure(
     file="3_add.up.sql", sqlstate="42P07", message="relation exists", line=4, column=1, statement="CREATE TABLE t ()"
 )
@@ -202,7 +190,8 @@ def test_a_closed_stream_is_no_error() -> None:
 def test_structlog_is_imported_with_the_first_line_that_is_written_and_nothing_else_is() -> None:
     program = """
 import io, sys
-from worker.core.events import Level, WorkerStopped, WorkerDraining, DatabaseUnreachable
+from worker.core.event import Level
+from worker.core.events import WorkerStopped, WorkerDraining, DatabaseUnreachable
 from worker.log import LogFormat, log_sink
 sink = log_sink(stream=io.StringIO(), log_format=LogFormat.AUTO, level=Level.WARNING, worker="w", secrets=())
 sink(WorkerStopped(), {})

@@ -7,10 +7,10 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fixtures.statuses import ELSEWHERE, NOON, a_row, a_snapshot, a_status
+from worker.core.event import Event, Outcome
 from worker.core.events import (
     BundlePublished,
     DatabaseUnreachable,
-    Event,
     FenceRejected,
     JobFailed,
     JobFinished,
@@ -18,13 +18,11 @@ from worker.core.events import (
     LockAcquired,
     LockTimedOut,
     LockWaiting,
-    MigrationFinished,
-    MigrationRetried,
-    Outcome,
     ReadinessSet,
     WorkerWoken,
 )
 from worker.core.job import JobState
+from worker.core.migration_events import MigrationFinished, MigrationRetried
 from worker.core.snapshot import Running
 from worker.metrics import TARGET_LIMIT, Metrics
 

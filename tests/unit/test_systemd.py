@@ -11,20 +11,18 @@ import pytest
 
 from tests.fixtures.service_manager import ServiceManager, service_manager
 from tests.fixtures.statuses import a_row, a_snapshot, a_status
+from worker.core.event import Event, Outcome
 from worker.core.events import (
     BundleOffered,
     DatabaseUnreachable,
-    Event,
     JobFailed,
     LockReleased,
     LockWaiting,
-    MigrationStarted,
-    Outcome,
-    SegmentFinished,
     TargetPaused,
     WorkerDraining,
 )
 from worker.core.job import JobState
+from worker.core.migration_events import MigrationStarted, SegmentFinished
 from worker.core.readiness import AtLeast
 from worker.core.snapshot import Snapshot
 from worker.systemd import Manager, Notifier, status_of

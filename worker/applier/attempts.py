@@ -12,7 +12,7 @@ from worker.applier.send import Unit, send, start_anew
 from worker.applier.watch import Sent, Watch
 from worker.core.backoff import Backoff
 from worker.core.blocking import Allowance, Blocker, Kind, Overrun, Words, kept_waiting, never_free, stopped
-from worker.core.events import MigrationRetried
+from worker.core.migration_events import MigrationRetried
 from worker.core.script import Mode, Segment
 from worker.errors import MigrationFailedError
 from worker.postgres.faults import Fault, fault_of

@@ -16,7 +16,7 @@ from worker.applier.locate import is_refused_in_block
 from worker.applier.messages import SegmentState, Timeouts, Work
 from worker.applier.recover import Verdict, can_be_judged, recover, settling
 from worker.applier.send import send
-from worker.core.events import SegmentFinished, SegmentRecovered
+from worker.core.migration_events import SegmentFinished, SegmentRecovered
 from worker.core.plan import Progress
 from worker.core.remains import Before
 from worker.core.script import Script, Segment, SegmentKind

@@ -10,9 +10,9 @@ import asyncpg
 from worker.applier.messages import Message, Work
 from worker.applier.send import start_anew
 from worker.core.blocking import Words
-from worker.core.events import MigrationFailed
 from worker.core.failure import Failure
 from worker.core.lexer import Statement
+from worker.core.migration_events import MigrationFailed
 from worker.core.privileges import missing_grant
 from worker.core.script import Segment, SegmentKind, position
 from worker.errors import MigrationFailedError

@@ -5,7 +5,7 @@ from typing import assert_never
 
 from worker.applier.attempts import Attempts
 from worker.applier.messages import Message, Work
-from worker.core.events import SegmentRecovered
+from worker.core.migration_events import SegmentRecovered
 from worker.core.recovery import Build, Detach, Drop, NotBuild, Opaque, Presence, Rebuild, Repeatable, about
 from worker.core.remains import (
     Ask,

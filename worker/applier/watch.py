@@ -13,7 +13,7 @@ import anyio
 
 from worker.core.backoff import Backoff
 from worker.core.blocking import Allowance, Blocker, Overrun, Stretch, Waiter
-from worker.core.events import AppBlocked, MigrationWaiting, WatchLost
+from worker.core.migration_events import AppBlocked, MigrationWaiting, WatchLost
 from worker.errors import TidegateError
 from worker.postgres.blocking import Sight
 from worker.postgres.connection import closing

@@ -17,7 +17,7 @@ from worker.bundles.directory import local_path, read_directory
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle
 from worker.core.checkpoint import Checkpoint, pass_by
-from worker.core.events import Emitter, Level, Sink
+from worker.core.event import Emitter, Level, Sink
 from worker.errors import BundleError, NoDatabaseError, TidegateError, UsageError
 from worker.jobs.site import Rivals, Site
 from worker.log import LogFormat, LogSink, Redactor, Secret, log_sink

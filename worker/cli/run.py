@@ -20,7 +20,8 @@ from worker.bundles.shipped import shipped
 from worker.cli.app import App
 from worker.cli.output import print_line
 from worker.cli.requirement import stated
-from worker.core.events import HttpServing, Sink, WorkerDraining, WorkerStarted, WorkerStopped
+from worker.core.event import Sink
+from worker.core.events import HttpServing, WorkerDraining, WorkerStarted, WorkerStopped
 from worker.errors import ExitCode, UsageError
 from worker.log import Redactor, bridge_stdlib
 from worker.postgres.connection import Purpose

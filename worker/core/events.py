@@ -1,48 +1,9 @@
-"""What happens, as values: one event feeds the log, the metrics and the status snapshot alike.
+"""What happens to a worker, its database, its bundles, jobs and gates, as events."""
 
-An event's log name is its class's name in snake case with a dot behind the first word, its fields are its
-dataclass fields, and its level is part of the class. Nothing in an event is a secret or a migration's text.
-"""
-
-import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import ClassVar
 
-from worker.core.failure import Failure
-
-
-class Level(Enum):
-    """Severity; an operator can alert on `ERROR`."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class Outcome(Enum):
-    """How a migration, a job or an attempt ended."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    REFUSED = "refused"
-    IN_DOUBT = "in_doubt"
-    INTERRUPTED = "interrupted"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Base of all events."""
-
-    level: ClassVar[Level] = Level.INFO
-
-    @classmethod
-    def name(cls) -> str:
-        """The stable event name, for example `migration.finished` for `MigrationFinished`."""
-        subject, *rest = [match[0].lower() for match in re.finditer(r"[A-Z][a-z]+", cls.__name__)]
-        return f"{subject}.{'_'.join(rest)}"
+from worker.core.event import Event, Level, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,120 +146,6 @@ class LedgerAdopted(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class MigrationStarted(Event):
-    """A migration begins."""
-
-    version: int
-    migration: str
-    direction: str
-    mode: str
-    segments: int
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationWaiting(Event):
-    """A migration waits for a lock that somebody holds; `holder` is a client, an autovacuum, a prepared transaction."""
-
-    level: ClassVar[Level] = Level.WARNING
-    version: int
-    holder: str
-    holder_role: str
-    holder_application: str
-    holder_pid: int
-    holder_state: str
-    holder_since: str
-
-
-@dataclass(frozen=True, slots=True)
-class AppBlocked(Event):
-    """Sessions of the application wait behind a migration: how many, who waits longest, and for how long by now.
-
-    It is told when that begins to last, and again when the migration is cancelled for it.
-    """
-
-    level: ClassVar[Level] = Level.WARNING
-    version: int
-    waiting: int
-    role: str
-    application: str
-    blocked_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class WatchLost(Event):
-    """Nobody sees who waits for whom around the migrations of this job, which go on; it is tried again."""
-
-    level: ClassVar[Level] = Level.WARNING
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationRetried(Event):
-    """An attempt was rolled back and will be repeated; `cause` is a SQLSTATE, or `app_blocked`."""
-
-    level: ClassVar[Level] = Level.WARNING
-    version: int
-    cause: str
-    attempt: int
-    delay_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentFinished(Event):
-    """A segment of a journalled migration is done; `index` counts from 1."""
-
-    version: int
-    index: int
-    segments: int
-    duration_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class BackendAwaited(Event):
-    """Nothing is decided before another backend is gone or at its end; `doing` says what it is at."""
-
-    level: ClassVar[Level] = Level.WARNING
-    backend_pid: int
-    backend_role: str
-    backend_application: str
-    doing: str
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentRecovered(Event):
-    """An earlier run of a segment left something, or another way of sending it is needed; `step` says what was done."""
-
-    level: ClassVar[Level] = Level.WARNING
-    version: int
-    index: int
-    step: str
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationFinished(Event):
-    """The canonical line of a migration."""
-
-    version: int
-    migration: str
-    direction: str
-    mode: str
-    outcome: Outcome
-    duration_seconds: float
-    retries: int
-    lock_wait_seconds: float
-    app_blocked_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationFailed(Event):
-    """A migration failed, and where."""
-
-    level: ClassVar[Level] = Level.ERROR
-    version: int
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
 class JobStarted(Event):
     """A target is being brought to a bundle."""
 
@@ -402,24 +249,3 @@ class GateFound(Event):
 
     level: ClassVar[Level] = Level.DEBUG
     requirement: str
-
-
-Context = Mapping[str, str | int]
-Sink = Callable[[Event, Context], None]
-
-
-class Emitter:
-    """Hands every event, with the context bound so far, to each sink; a sink must not raise or block."""
-
-    def __init__(self, sinks: tuple[Sink, ...], context: Context | None = None) -> None:
-        self._sinks = sinks
-        self._context = dict(context or {})
-
-    def bind(self, **context: str | int) -> "Emitter":
-        """An emitter whose events carry this context besides (target, bundle, job, epoch)."""
-        return Emitter(self._sinks, {**self._context, **context})
-
-    def __call__(self, event: Event) -> None:
-        """Emit one event."""
-        for sink in self._sinks:
-            sink(event, self._context)

@@ -7,7 +7,8 @@ from typing import assert_never
 import anyio
 
 from worker.core.checkpoint import Checkpoint
-from worker.core.events import FenceRejected, JobFailed, JobFinished, JobStarted, Outcome
+from worker.core.event import Outcome
+from worker.core.events import FenceRejected, JobFailed, JobFinished, JobStarted
 from worker.core.job import JobEvent
 from worker.core.plan import Pending, Refused, UpToDate
 from worker.core.readiness import Readiness

@@ -10,7 +10,7 @@ import anyio
 import asyncpg
 
 from worker.core.backoff import Backoff
-from worker.core.events import BackendAwaited
+from worker.core.migration_events import BackendAwaited
 from worker.core.recovery import Build, Detach, Drop, Presence, QualifiedName, Rebuild
 from worker.core.remains import Attachment, Existence, Found, Likeness, Namesake, shown
 from worker.errors import TimedOutError

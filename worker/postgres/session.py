@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.core.checkpoint import Checkpoint, pass_by
-from worker.core.events import Emitter
+from worker.core.event import Emitter
 
 if TYPE_CHECKING:
     from asyncpg import Record
