@@ -262,6 +262,21 @@ async def test_a_failed_job_is_a_reason_where_the_role_may_read_jobs(
     assert caught.value.exit_code is ExitCode.FAILED
 
 
+async def test_an_older_bundles_failed_job_does_not_end_the_wait_for_a_newer_one(
+    database: Database, reader: str, heard: Heard
+) -> None:
+    await database.execute(_JOB)
+    await database.execute(
+        f"GRANT SELECT ON tidegate.job, tidegate.target, tidegate.bundle TO reader_{database.name};"
+        "INSERT INTO tidegate.bundle (line, label, digest, names, checksums, required, intent, wanted_seq)"
+        "VALUES ('app', '1.5.0', repeat('b', 64), '{}', '{}', '{}', 'explicit', 2)"
+    )
+
+    said = await refusal(a_gate(reader, OfBundle("1.5.0"), heard, timeout=0, on_failure=OnFailure.FAIL))
+
+    assert "1.4.0" not in said
+
+
 async def test_a_failed_newer_bundle_leaves_what_was_ready_open(database: Database, reader: str, heard: Heard) -> None:
     await database.execute(_JOB)
     await write_row(database, 1, pending=2)

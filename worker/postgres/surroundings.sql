@@ -18,11 +18,17 @@ LEFT JOIN pg_catalog.pg_namespace AS s ON s.nspname = :'schema'
 LEFT JOIN pg_catalog.pg_class AS r ON r.relnamespace = s.oid AND r.relname = 'readiness';
 
 -- name: job
--- The job of the wanted bundle of a target. $1: target, null for the only one.
+-- The job of the wanted bundle of a target; none until a worker has opened it, though an older bundle has one. $1:
+-- target, null for the only one.
 SELECT j.state, b.label, j.failure ->> 'message' AS message
 FROM :"schema".job AS j
 JOIN :"schema".target AS t ON t.id = j.target_id
 JOIN :"schema".bundle AS b ON b.id = j.bundle_id
-WHERE ($1::text IS NULL OR t.name = $1) AND b.withdrawn_at IS NULL
-ORDER BY b.wanted_seq DESC NULLS LAST, j.id DESC
+WHERE ($1::text IS NULL OR t.name = $1)
+    AND b.id = (
+        SELECT w.id FROM :"schema".bundle AS w
+        WHERE w.line = t.line AND w.withdrawn_at IS NULL AND w.wanted_seq IS NOT NULL
+        ORDER BY w.wanted_seq DESC LIMIT 1
+    )
+ORDER BY j.id DESC
 LIMIT 1;
