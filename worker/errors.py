@@ -87,7 +87,7 @@ class JobFailedError(TidegateError):
 class RefusedError(TidegateError):
     """Nothing was done, because doing it could lose something.
 
-    `reason` is one of: dirty, checksum, order, diverged, unrelated, label, privilege, owner, pooler, standby,
+    `reason` is one of: dirty, checksum, order, diverged, unrelated, label, privilege, owner, setting, pooler, standby,
     version_table, script, lock_lost, paused, server_version, control_schema, half_done, no_version, no_down, changed,
     invalid, not_in_doubt, and for uninstalling locked, connected, job, not_ours, depended_on.
     """

@@ -46,7 +46,9 @@ if TYPE_CHECKING:
 _RETRY = Backoff(first=0.25, ceiling=15.0)
 # A person mends these in the database, or a failover does, and the worker then goes on by itself with what it was
 # started to offer.
-_MENDED_IN_PLACE = frozenset({"privilege", "owner", "dirty", "version_table", "diverged", "standby", "pooler"})
+_MENDED_IN_PLACE = frozenset(
+    {"privilege", "owner", "setting", "dirty", "version_table", "diverged", "standby", "pooler"}
+)
 _PROBE_SECONDS = 30.0
 _HINTS = Backoff(first=0.05, ceiling=2.0)
 

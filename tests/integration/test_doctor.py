@@ -121,6 +121,17 @@ def test_a_membership_without_the_set_option_is_told_the_grant(roles: RoleSet) -
     assert of(examined(**roles.migrating), "privilege") == []
 
 
+def test_a_transaction_timeout_is_refused_before_it_ends_a_migration(roles: RoleSet, tmp_path: Path) -> None:
+    if roles.database.server.version < 17:
+        return
+    roles.database.psql(f"ALTER ROLE \"{roles.migrator}\" SET transaction_timeout = '1s'")
+    source = files(tmp_path / "m", _1_a="SELECT pg_sleep(2);")
+    call("up", "--source", source, **roles.migrating).is_error(3, "transaction_timeout is 1s", roles.migrator)
+    (finding,) = of(examined(**roles.migrating), "setting")
+    roles.database.psql(finding["sql"])
+    call("up", "--source", source, **roles.migrating).is_fine()
+
+
 def test_a_role_that_nobody_created_is_named(roles: RoleSet) -> None:
     environment = {**roles.migrating, "DB_MIGRATIONS_OPTIONS": "-c role=never_created"}
     call("doctor", **environment).is_error(2, "never_created", "tidegate admin grants")

@@ -37,7 +37,7 @@ def in_doubt(database: Database, tmp_path: Path) -> Path:
     folder = files(tmp_path / "sql", _1_a="CREATE TABLE a (x int)", _2_b=HALF)
     assert up(database, folder).code == 1
     up(database, folder).is_error(
-        6, "2_b.up.sql:3:", "did it take effect?", "retry --segment done", "retry --segment not-done", "force 2"
+        6, "2_b.up.sql:3:", "did it take effect?", "--segment done --at 2:2", "--segment not-done --at 2:2", "force 2"
     )
     assert database.psql(JOURNAL) == "0|done\n1|intent"
     return folder
@@ -52,7 +52,7 @@ def is_complete(database: Database) -> None:
 def test_a_statement_that_took_effect_is_not_repeated_and_what_is_behind_it_runs(
     database: Database, in_doubt: Path
 ) -> None:
-    told(database, "retry", "--segment", "done").is_fine("segment 2 of version 2 is taken as done")
+    told(database, "retry", "--segment", "done", "--at", "2:2").is_fine("segment 2 of version 2 is taken as done")
     up(database, in_doubt).is_fine("version 2")
 
     is_complete(database)
@@ -66,7 +66,7 @@ def test_a_statement_that_did_not_take_effect_runs_again_and_nothing_before_it_d
     database: Database, in_doubt: Path
 ) -> None:
     database.psql("CREATE TABLE mended ()")
-    told(database, "retry", "--segment", "not-done").is_fine("segment 2 of version 2 is to run again")
+    told(database, "retry", "--segment", "not-done", "--at", "2:2").is_fine("segment 2 of version 2 is to run again")
     up(database, in_doubt).is_fine("version 2")
 
     is_complete(database)
@@ -85,7 +85,7 @@ def test_a_whole_migration_that_is_complete_is_forced_and_never_run(database: Da
 
 
 def test_a_statement_that_fails_again_after_an_answer_is_in_doubt_again(database: Database, in_doubt: Path) -> None:
-    told(database, "retry", "--segment", "not-done").is_fine()
+    told(database, "retry", "--segment", "not-done", "--at", "2:2").is_fine()
     assert up(database, in_doubt).code == 1
     assert up(database, in_doubt).code == 6
     assert database.psql("SELECT count(*) FROM a") == "2"
@@ -95,9 +95,18 @@ def test_an_answer_that_nobody_asked_for_is_refused_and_changes_nothing(database
     up(database, files(tmp_path / "sql", _1_a="CREATE TABLE a (x int)")).is_fine()
     before = database.psql("SELECT count(*) FROM tidegate.history")
 
-    told(database, "retry", "--segment", "done").is_error(3, "nothing to answer")
-    told(database, "retry", "--segment", "perhaps").is_error(2, "perhaps", "not-done")
+    told(database, "retry", "--segment", "done", "--at", "2:2").is_error(3, "nothing to answer")
+    told(database, "retry", "--segment", "perhaps", "--at", "2:2").is_error(2, "perhaps", "not-done")
     assert database.psql("SELECT count(*) FROM tidegate.history") == before
+
+
+def test_an_answer_to_another_question_is_refused_and_changes_nothing(database: Database, in_doubt: Path) -> None:
+    before = database.psql(JOURNAL)
+    told(database, "retry", "--segment", "done", "--at", "2:4").is_error(3, "about 2:2 by now, and not about 2:4")
+    told(database, "retry", "--segment", "done").is_error(2, "--segment needs --at")
+    told(database, "retry", "--segment", "done", "--at", "two").is_error(2, "a version and a segment")
+    assert database.psql(JOURNAL) == before
+    assert in_doubt.exists()
 
 
 def test_a_running_worker_goes_on_when_it_is_answered(
@@ -106,7 +115,7 @@ def test_a_running_worker_goes_on_when_it_is_answered(
     worker = start_worker(tidegate, database.dsn, "--source", in_doubt)
     worker.process.wait_for_event("worker.started")
 
-    told(database, "retry", "--segment", "done").is_fine("the workers are told")
+    told(database, "retry", "--segment", "done", "--at", "2:2").is_fine("the workers are told")
 
     worker.until("/readyz?at_least=2")
     is_complete(database)

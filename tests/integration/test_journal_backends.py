@@ -1,7 +1,7 @@
 """The backend of a cut statement may still change the schema while it lives: nothing is decided before it is gone."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import anyio
 import pytest
@@ -13,7 +13,7 @@ from tests.fixtures.sites import LIMITS, SITE, Worker, worker_on
 from worker.core.migration_events import BackendAwaited
 from worker.core.target import quote_literal
 from worker.errors import InDoubtError, TimedOutError
-from worker.jobs.answer import answer
+from worker.jobs.answer import Place, answer
 from worker.postgres.faults import ConnectionLostError
 from worker.postgres.remains import until_gone
 from worker.postgres.target_half import Answer
@@ -39,7 +39,7 @@ async def test_nothing_is_decided_while_the_old_backend_lives(database: Database
         async with anyio.create_task_group() as group:
             group.start_soon(lost, first)
             await until(watcher, WAITING, pid, "PgSleep")
-            for doing in (second.up(), answer(second.session, second.site, Answer.DONE)):
+            for doing in (second.up(), answer(second.session, second.site, Answer.DONE, Place(2, 1))):
                 with pytest.raises(TimedOutError) as raised:
                     await doing
                 assert raised.value.reason == "old_backend"
@@ -77,10 +77,10 @@ async def test_without_a_sight_of_its_start_the_name_tells_whether_a_backend_is_
     role = f"{database.name}_blind"
     await database.execute(f"CREATE ROLE {role} LOGIN PASSWORD {quote_literal('blind')}")
     other = await database.connect(server_settings={"application_name": application})
-    long_ago = datetime.now(UTC) - timedelta(days=1)
+    before = datetime.now(UTC)
     try:
         async with worker_on(database, dsn=database.dsn_as(role, "blind")) as worker:
-            asked = until_gone(worker.session, other.get_server_pid(), long_ago, 0)
+            asked = until_gone(worker.session, other.get_server_pid(), before, 0)
             if waits:
                 with pytest.raises(TimedOutError, match="connected since unknown"):
                     await asked

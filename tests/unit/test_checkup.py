@@ -32,21 +32,21 @@ def test_a_server_newer_than_any_tested_one_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("source", "sql"),
     [
-        ("user", 'ALTER ROLE "login" RESET transaction_timeout;'),
-        ("database user", 'ALTER ROLE "login" IN DATABASE "app" RESET transaction_timeout;'),
-        ("database", 'ALTER DATABASE "app" RESET transaction_timeout;'),
-        ("global", "ALTER ROLE ALL RESET transaction_timeout;"),
-        ("configuration file", "ALTER ROLE \"login\" SET transaction_timeout = '0';"),
+        ("user", 'ALTER ROLE "login" RESET row_security;'),
+        ("database user", 'ALTER ROLE "login" IN DATABASE "app" RESET row_security;'),
+        ("database", 'ALTER DATABASE "app" RESET row_security;'),
+        ("global", "ALTER ROLE ALL RESET row_security;"),
+        ("configuration file", "ALTER ROLE \"login\" SET row_security = 'on';"),
     ],
 )
 def test_a_setting_is_taken_back_where_it_was_made(source: str, sql: str) -> None:
-    (finding,) = told(replace(FACTS, settings=(SettingSeen("transaction_timeout", "5000", source),)))
+    (finding,) = told(replace(FACTS, settings=(SettingSeen("row_security", "off", source),)))
     assert (finding.check, finding.sql) == ("setting", sql)
     pglast.parse_sql(finding.sql)
 
 
 def test_a_setting_that_was_chosen_as_it_should_be_is_no_finding() -> None:
-    assert told(replace(FACTS, settings=(SettingSeen("transaction_timeout", "0", "user"),))) == []
+    assert told(replace(FACTS, settings=(SettingSeen("row_security", "on", "user"),))) == []
 
 
 def test_objects_are_told_by_owner_with_a_statement_each() -> None:

@@ -28,6 +28,7 @@ def test_the_owner_may_begin(at: Standing) -> None:
         ({"may_create_in_schema": False}, "create_on_schema"),
         ({"namesake_schema": "elsewhere", "may_use_namesake": True}, "capture"),
         ({"namesake_schema": "elsewhere"}, "capture"),
+        ({"transaction_timeout": "5s"}, "setting"),
     ],
 )
 def test_what_a_first_run_lacks_is_named(change: dict[str, object], check: str) -> None:

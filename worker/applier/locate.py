@@ -151,6 +151,9 @@ async def _replay(work: Work, segment: Segment, head: str, error: asyncpg.Postgr
             for statement in segment.statements:
                 at = statement
                 await conn.execute(statement.text)
+                if not conn.is_in_transaction():
+                    # A COMMIT that the lexer took for something else: nothing more may be repeated.
+                    return _Replayed.NOTHING
             at = _Replayed.COMMIT_FAILED
             await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except (*DRIVER_ERRORS, ConnectionLostError) as again:

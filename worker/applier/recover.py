@@ -119,10 +119,12 @@ async def _finalize(attempts: Attempts, segment: Segment, step: Finalize) -> Non
 
 
 def _in_doubt(work: Work, segment: Segment, question: str) -> InDoubtError:
+    version, command = work.migration.version, "tidegate retry --segment"
+    at = f"--at {version}:{segment.index + 1}"
     return InDoubtError(
         f"{_place(work, segment)}: the statement was cut, and {question}",
-        hint="if it took effect: tidegate retry --segment done; if not, and it is to run: tidegate retry --segment "
-        f"not-done; if the whole migration is complete: tidegate force {work.migration.version}, tidegate resume",
+        hint=f"if it took effect: {command} done {at}; if not, and it is to run: {command} not-done {at}; "
+        f"if the whole migration is complete: tidegate force {version}, tidegate resume",
     )
 
 

@@ -173,9 +173,15 @@ class Watch:
 
     async def _cancel(self, sight: Sight, sent: Sent, overrun: Overrun) -> None:
         async with self._cancelling:
-            if self._sent is sent:
+            if self._sent is not sent:
+                return
+            try:
                 with anyio.fail_after(ANSWER_SECONDS):
                     sent.overrun = overrun if await sight.cancel(self._key) else None
+            except Exception:
+                # It may yet reach the backend, and would then hit what runs there next: nothing is to run there.
+                self._session.conn.terminate()
+                raise
 
     def _tell_blocked(self, running: Watched, sent: Sent, behind: tuple[Waiter, ...]) -> None:
         if behind:

@@ -7,9 +7,9 @@ import anyio
 
 from worker.cli.app import App
 from worker.cli.output import print_line
-from worker.errors import ExitCode
+from worker.errors import ExitCode, UsageError
 from worker.jobs import steer
-from worker.jobs.answer import answer
+from worker.jobs.answer import Place, answer
 from worker.jobs.force import force
 from worker.postgres.target_half import Answer
 
@@ -26,6 +26,7 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
             choices=[answer.value for answer in Answer],
             help="answer what became of a statement that is in doubt: it took effect, or it did not and is to run",
         )
+        parser.add_argument("--at", type=_place, metavar="V:N", help="which version and segment the question is about")
     elif verb == "force":
         parser.add_argument("version", metavar="V", type=_version, help="the version; -1 for none")
 
@@ -35,6 +36,13 @@ def _version(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"got {text!r}; it takes a version, or -1") from None
+
+
+def _place(text: str) -> Place:
+    version, _, segment = text.partition(":")
+    if not (version.isascii() and version.isdigit() and segment.isascii() and segment.isdigit()):
+        raise argparse.ArgumentTypeError(f"got {text!r:.40}; it takes a version and a segment, for example 7:3")
+    return Place(int(version), int(segment))
 
 
 def run(verb: str, flags: "Flags") -> ExitCode:
@@ -51,17 +59,19 @@ def run(verb: str, flags: "Flags") -> ExitCode:
 
 async def _retry(session: "Session", app: App, flags: "Flags") -> str:
     if flags.own.segment is not None:
-        return await _answer(session, app, Answer(flags.own.segment))
+        return await _answer(session, app, Answer(flags.own.segment), flags.own.at)
     job = await steer.retry(session, app.site)
     if job is None:
         return "nothing to retry: no bundle is wanted, or no worker has begun with it"
     return f"job {job.id} is {job.state.value}; the workers are told"
 
 
-async def _answer(session: "Session", app: App, given: Answer) -> str:
-    answered = await answer(session, app.site, given)
+async def _answer(session: "Session", app: App, given: Answer, at: Place | None) -> str:
+    if at is None:
+        raise UsageError("--segment needs --at", hint="the message that asks tells which, for example --at 7:3")
+    await answer(session, app.site, given, at)
     what = {Answer.DONE: "is taken as done", Answer.NOT_DONE: "is to run again"}[given]
-    return f"segment {answered.segment} of version {answered.version} {what}; the workers are told"
+    return f"segment {at.segment} of version {at.version} {what}; the workers are told"
 
 
 async def _pause(session: "Session", app: App, _flags: "Flags") -> str:

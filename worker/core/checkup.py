@@ -12,7 +12,6 @@ _SHOWN = 3
 
 # Only what a session of ours does not overrule at its start.
 _WHY = {
-    "transaction_timeout": ("0", "it ends a migration that takes longer"),
     "session_replication_role": ("origin", "triggers do not fire and foreign keys are not checked in migrations"),
     "standard_conforming_strings": ("on", "a backslash in a literal means another thing than the files say"),
     "row_security": ("on", "a statement that a policy would filter fails"),

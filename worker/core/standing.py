@@ -61,6 +61,7 @@ class Standing:
     table_owner: Owner | None
     namesake_schema: str | None
     may_use_namesake: bool
+    transaction_timeout: str | None
     may_create_schemas: bool
     may_create_in_control: bool
     may_create_in_schema: bool
@@ -82,7 +83,9 @@ def obstacles_to_looking(at: Standing) -> tuple[Finding, ...]:
 
 def obstacles(at: Standing) -> tuple[Finding, ...]:
     """What would make a run fail or leave things to the wrong owner, the most telling first."""
-    return tuple(filter(None, (_mixed(at), _ownership(at), _capture(at), *_control(at), *_version_table(at))))
+    return tuple(
+        filter(None, (_mixed(at), _ownership(at), _capture(at), *_control(at), *_version_table(at), _timeout(at)))
+    )
 
 
 def _mixed(at: Standing) -> Finding | None:
@@ -193,6 +196,19 @@ def _version_table(at: Standing) -> Iterator[Finding]:
             f"role {at.role.name} may not write {_table(at)}, which belongs to {at.table_owner.name}",
             _give_table(at),
         )
+
+
+def _timeout(at: Standing) -> Finding | None:
+    """A server that ends a longer transaction would end the same migration in every attempt."""
+    if at.transaction_timeout is None:
+        return None
+    return error(
+        "setting",
+        f"transaction_timeout is {at.transaction_timeout} for role {at.role.login}: the server would end a migration "
+        "that takes longer, in every attempt",
+        f"ALTER ROLE {quote_identifier(at.role.login)} IN DATABASE {quote_identifier(at.database)} "
+        "SET transaction_timeout = 0;",
+    )
 
 
 def role_option(name: str) -> str:

@@ -13,18 +13,21 @@ from worker.postgres.target_half import Answer
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """What was answered about; `segment` counts from 1."""
+class Place:
+    """What is asked about: a segment of a version's migration, counted from 1."""
 
     version: int
     segment: int
 
+    def __str__(self) -> str:
+        return f"{self.version}:{self.segment}"
 
-async def answer(session: Session, site: Site, given: Answer) -> Answered:
+
+async def answer(session: Session, site: Site, given: Answer, at: Place) -> None:
     """Record the answer in the journal and in the history, and let the workers go on with the migration.
 
     Raises:
-        RefusedError: There is no control schema, or nothing was cut.
+        RefusedError: There is no control schema, nothing was cut, or by now something else was.
         TimedOutError: The lock was not free in time, or the statement's backend is still there.
         FencedError: Another worker has taken the target over.
     """
@@ -38,7 +41,13 @@ async def answer(session: Session, site: Site, given: Answer) -> Answered:
                 hint="tidegate status says how things stand; tidegate retry without --segment tries a job again",
                 reason="not_in_doubt",
             )
+        asked = Place(progress.version, len(progress.done) + 1)
+        if asked != at:
+            raise RefusedError(
+                f"the question is about {asked} by now, and not about {at}",
+                hint="run tidegate up, or look into the worker's log: the message tells what is asked",
+                reason="not_in_doubt",
+            )
         await until_gone(session, progress.cut_pid, progress.cut_at, site.limits.advisory_timeout)
         async with amending(held, site, view, "recording the answer", view.observation.observed) as half:
             await half.answer(held, progress, given)
-    return Answered(progress.version, len(progress.done) + 1)

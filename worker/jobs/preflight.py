@@ -6,7 +6,7 @@ from worker.core.findings import Finding
 from worker.core.standing import Standing, obstacles, obstacles_to_looking
 from worker.errors import RefusedError
 
-_REASONS = {"owner": "owner", "capture": "version_table", "control_schema": "control_schema"}
+_REASONS = {"owner": "owner", "capture": "version_table", "control_schema": "control_schema", "setting": "setting"}
 
 
 def check_sight(standing: Standing) -> None:

@@ -18,12 +18,16 @@ from worker.postgres.blocking import APPLICATION_PREFIX
 from worker.postgres.faults import settle, told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
+from worker.postgres.transaction import transaction
 
 if TYPE_CHECKING:
     from asyncpg import Record
 
 _POLL = Backoff(first=0.025, ceiling=0.5)
 _PROBE = "tidegate_probe"
+# Classes of errors that others brought about: connection, rollback, resources, locks, intervention.
+_NOT_THE_STATEMENTS = frozenset({"08", "40", "53", "55", "57"})
+_PROBE_LIMITS = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '30s'"
 
 
 async def until_gone(session: Session, pid: int, since: datetime, limit: float | None) -> None:
@@ -47,7 +51,8 @@ async def until_built(session: Session, table: QualifiedName, limit: float | Non
 async def _until(session: Session, query: str, values: tuple[object, ...], what: str, limit: float | None) -> None:
     sql, began, attempt = queries("remains", session.control)[query], session.clock(), 0
     while True:
-        async with told(session, "looking for an older backend"):
+        async with transaction(session, "looking for an older backend"):
+            await session.conn.execute("SET LOCAL ROLE NONE")
             row = await session.conn.fetchrow(sql, *values)
         if row is None:
             return
@@ -105,17 +110,22 @@ class Remains:
         """
         home = await self._conn.fetchval(self._sql["home_of"], shown(build.table))
         unique = "UNIQUE " if build.is_unique else ""
-        try:
-            await self._conn.execute(f"BEGIN; CREATE TABLE {home}.{_PROBE} (LIKE {shown(build.table)})")
-            await self._conn.execute(f"CREATE {unique}INDEX {_PROBE}_index ON {home}.{_PROBE}{build.rest}")
-            probe = await self._conn.fetchval("SELECT pg_catalog.to_regclass($1)::oid", f"{home}.{_PROBE}_index")
-            definition: str = await self._conn.fetchval(self._sql["definition"], probe)
-        except asyncpg.PostgresError:
-            return None
-        else:
-            return definition
-        finally:
-            await settle(self._conn)
+        async with told(self._session, f"comparing the indexes of {shown(build.table)}"):
+            try:
+                await self._conn.execute(
+                    f"BEGIN; {_PROBE_LIMITS}; CREATE TABLE {home}.{_PROBE} (LIKE {shown(build.table)})"
+                )
+                await self._conn.execute(f"CREATE {unique}INDEX {_PROBE}_index ON {home}.{_PROBE}{build.rest}")
+                probe = await self._conn.fetchval("SELECT pg_catalog.to_regclass($1)::oid", f"{home}.{_PROBE}_index")
+                definition: str = await self._conn.fetchval(self._sql["definition"], probe)
+            except asyncpg.PostgresError as error:
+                if (error.sqlstate or "")[:2] in _NOT_THE_STATEMENTS:
+                    raise
+                return None
+            else:
+                return definition
+            finally:
+                await settle(self._conn)
 
     async def index(self, drop: Drop) -> Found | None:
         """The index to be dropped."""

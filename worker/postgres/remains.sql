@@ -5,6 +5,8 @@
 SELECT a.pid, a.usename::text AS role, coalesce(a.application_name, '') AS application, a.backend_start AS since
 FROM pg_catalog.pg_stat_activity AS a
 WHERE a.pid = $1 AND a.pid <> pg_catalog.pg_backend_pid()
+    AND a.datname = pg_catalog.current_database()
+    AND pg_catalog.pg_postmaster_start_time() <= $2
     AND CASE WHEN a.backend_start IS NULL THEN a.application_name ^@ $3 ELSE a.backend_start <= $2 END;
 
 -- name: builder
@@ -84,6 +86,8 @@ JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT pg_catalog.regexp_replace(c.relname::text, '_cc(new|old)[0-9]*$', '') AS stem) AS b
 WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)[0-9]*$'
+    -- What is left of a TOAST table's is a superuser's to drop, and in nobody's way.
+    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
     AND EXISTS (
         SELECT FROM pg_catalog.pg_index AS o JOIN pg_catalog.pg_class AS s ON s.oid = o.indexrelid
         WHERE o.indrelid = i.indrelid AND o.indexrelid <> i.indexrelid

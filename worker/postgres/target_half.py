@@ -122,6 +122,7 @@ def _standing(row: "Record", control: str, target: Target) -> Standing:
         table_owner=_owner(row, "table_owner"),
         namesake_schema=row["namesake_schema"],
         may_use_namesake=row["may_use_namesake"],
+        transaction_timeout=row["transaction_timeout"],
         may_create_schemas=row["may_create_schemas"],
         may_create_in_control=row["may_create_in_control"],
         may_create_in_schema=row["may_create_in_schema"],
