@@ -1,13 +1,14 @@
 """What other statements leave when they are cut: dropping, rebuilding and detaching concurrently, and databases."""
 
+import anyio
 import pytest
 
-from tests.fixtures.cuts import READER, SNAPSHOT, WRITER, Means, cut, recovered, unrecorded
-from tests.fixtures.jobs import Said, failing, said, up
+from tests.fixtures.cuts import READER, SNAPSHOT, WRITER, Means, cut, held_open, recovered, unrecorded
+from tests.fixtures.jobs import Said, failing, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import worker_on
 from worker.core.migration_events import SegmentRecovered
-from worker.core.recovery import Presence, Thing, Wanted
+from worker.core.recovery import Presence, Rebuild, Thing, Wanted, about
 from worker.core.remains import Existence
 from worker.errors import InDoubtError, RefusedError
 from worker.postgres.remains import Remains
@@ -263,3 +264,18 @@ async def test_a_statement_that_no_catalogue_tells_of_waits_for_a_person(databas
     assert "did it take effect?" in error.message
     assert recorded.of(SegmentRecovered) == []
     assert await database.fetchval("SELECT count(*) FROM a") == 1
+
+
+async def test_what_another_session_rebuilds_just_now_is_no_remains(database: Database) -> None:
+    await up(database, ONE)
+    other, watcher = await database.connect(), await database.connect()
+    half_built = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('i_ccnew') AND NOT indisvalid)"
+    what = about("REINDEX INDEX CONCURRENTLY i")
+    assert isinstance(what, Rebuild)
+    async with worker_on(database) as worker, anyio.create_task_group() as group, held_open(database):
+        group.start_soon(other.execute, "REINDEX INDEX CONCURRENTLY i")
+        await until(watcher, half_built)
+        assert await Remains(worker.session).rebuilt(what) == ()
+    assert await database.fetchval(INDEXES) == ["i", "j"]
+    await other.close()
+    await watcher.close()

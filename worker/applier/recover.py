@@ -109,7 +109,7 @@ async def _decide_build(work: Work, build: Build, before: Before, limit: float |
 async def _clear(attempts: Attempts, segment: Segment, step: Clear) -> None:
     for index in step.indexes:
         _tell(attempts.work, segment, f"dropping the invalid index {shown(index)}")
-        await attempts.once(None, Message("", f"DROP INDEX CONCURRENTLY {shown(index)}", ""))
+        await attempts.once(None, Message("", f"DROP INDEX CONCURRENTLY IF EXISTS {shown(index)}", ""))
 
 
 async def _finalize(attempts: Attempts, segment: Segment, step: Finalize) -> None:

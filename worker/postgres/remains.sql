@@ -88,6 +88,11 @@ CROSS JOIN LATERAL (SELECT pg_catalog.regexp_replace(c.relname::text, '_cc(new|o
 WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)[0-9]*$'
     -- What is left of a TOAST table's is a superuser's to drop, and in nobody's way.
     AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+    -- What another session builds just now is its own.
+    AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_stat_progress_create_index AS p
+        WHERE p.relid = i.indrelid AND p.pid <> pg_catalog.pg_backend_pid()
+    )
     AND EXISTS (
         SELECT FROM pg_catalog.pg_index AS o JOIN pg_catalog.pg_class AS s ON s.oid = o.indexrelid
         WHERE o.indrelid = i.indrelid AND o.indexrelid <> i.indexrelid
