@@ -122,6 +122,11 @@ def note(work: Work, segment: Segment, state: SegmentState) -> Message:
     return _fenced(work, None, None, (*_journalled(work, segment, state), "COMMIT"))
 
 
+def finishing(work: Work, sql: str, timeouts: Timeouts) -> Message:
+    """Ends what a cut statement had begun, in a transaction of its own, so that nobody waits long behind it."""
+    return _fenced(work, None, None, (timeouts.local_sql, sql, "COMMIT"))
+
+
 def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, records: tuple[str, ...]) -> Message:
     """A transaction of its own: the segment, then the session as it started, the fence, the records.
 

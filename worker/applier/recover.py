@@ -4,7 +4,7 @@ from enum import Enum
 from typing import assert_never
 
 from worker.applier.attempts import Attempts
-from worker.applier.messages import Message, Work
+from worker.applier.messages import Message, Work, finishing
 from worker.core.migration_events import SegmentRecovered
 from worker.core.recovery import Build, Detach, Drop, NotBuild, Opaque, Presence, Rebuild, Repeatable, about
 from worker.core.remains import (
@@ -115,7 +115,8 @@ async def _clear(attempts: Attempts, segment: Segment, step: Clear) -> None:
 async def _finalize(attempts: Attempts, segment: Segment, step: Finalize) -> None:
     table, partition = shown(step.table), shown(step.partition)
     _tell(attempts.work, segment, f"finishing the detachment of {partition} from {table}")
-    await attempts.once(None, Message("", f"ALTER TABLE {table} DETACH PARTITION {partition} FINALIZE", ""))
+    sql = f"ALTER TABLE {table} DETACH PARTITION {partition} FINALIZE"
+    await attempts.transact(None, lambda now: finishing(attempts.work, sql, now))
 
 
 def _in_doubt(work: Work, segment: Segment, question: str) -> InDoubtError:
