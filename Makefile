@@ -6,11 +6,13 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python
 VENV ?= .venv
 POSTGRES ?=
 UPGRADE ?=
+JOBS ?= 3
 
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest $(if $(POSTGRES),--postgres $(POSTGRES))
+MANY := -n $(JOBS) --dist loadgroup
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(UPGRADE)
 
 .DEFAULT_GOAL := help
@@ -18,7 +20,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  POSTGRES=15,18 or all chooses the server versions; PYTHON=… the interpreter"
+	@echo "  POSTGRES=15,18 or all chooses the server versions; PYTHON=… the interpreter; JOBS=1 runs one test after the other"
 
 venv: $(READY) ## install the locked environment into .venv
 
@@ -45,10 +47,10 @@ check: $(READY) ## style, types, layers and the unit tests
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) tests/unit
+	$(PYTEST) $(MANY) tests/unit
 
 test: $(READY) ## unit, integration and deployment tests
-	$(PYTEST) tests/unit tests/integration tests/deploy
+	$(PYTEST) $(MANY) tests/unit tests/integration tests/deploy
 
 short: $(READY) ## acceptance, crash and interop tests, without the slow ones
 	$(PYTEST) -m "not slow" tests/acceptance tests/crash tests/interop

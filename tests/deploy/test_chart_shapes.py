@@ -146,7 +146,7 @@ def test_the_apis_own_image_is_where_migrations_come_from_if_no_other_is_named(s
     assert image == "images.example/api:1.4.0"
 
 
-@pytest.mark.parametrize("source", set(SOURCES) - {"published"})
+@pytest.mark.parametrize("source", sorted(set(SOURCES) - {"published"}))
 def test_an_api_that_requires_the_directory_is_given_it_and_copies_it_once(source: str) -> None:
     for shape in ("deployment", "initContainer"):
         found = pod(rendered(shaped(shape, source, requirement="directory")), API)

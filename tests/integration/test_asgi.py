@@ -89,7 +89,7 @@ def application(begun: list[str]) -> Starlette:
 async def served(app: App) -> AsyncIterator[tuple[Server, int]]:
     """A uvicorn as an API would run it, on a free port; stopped at the end of the block."""
     port = free_port()
-    server = Server(Config(app, host=HOST, port=port, log_config=None, ws="none", loop="none"))
+    server = Server(Config(app, host=HOST, port=port, log_config=None, log_level="info", ws="none", loop="none"))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve)
         yield server, port
