@@ -104,7 +104,10 @@ class TimedOutError(TidegateError):
 
 
 class NoDatabaseError(TidegateError):
-    """The database cannot be reached, does not exist, or refuses the login."""
+    """The database cannot be reached, does not exist, or refuses the login.
+
+    `reason` is no_database where waiting may help, else login or no_such_database.
+    """
 
     exit_code = ExitCode.NO_DATABASE
     reason = "no_database"
@@ -115,3 +118,11 @@ class InDoubtError(TidegateError):
 
     exit_code = ExitCode.IN_DOUBT
     reason = "in_doubt"
+
+
+def first_of(raised: Exception) -> Exception:
+    """The error to tell of what several tasks ended with: a fault of the program before anything else."""
+    if not isinstance(raised, ExceptionGroup):
+        return raised
+    told, faults = raised.split(TidegateError)
+    return first_of((faults or told or raised).exceptions[0])

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Any, TextIO
-from urllib.parse import quote
 
 from worker.core.event import Context, Event, Level
 from worker.core.failure import Failure
@@ -132,14 +131,15 @@ def _failure_fields(failure: Failure, statements: StatementText) -> dict[str, ob
 
 
 class Redactor:
-    """Masks secrets, plain or percent-encoded: in a text, or as a structlog processor in every text of a line.
+    """Masks secrets, plain, percent-encoded or escaped: in a text, or as a structlog processor in a line's texts.
 
     A secret that was read once stays masked: a rotated password may still work somewhere.
     """
 
     def __init__(self, secrets: Sequence[Secret]) -> None:
         self._sources = tuple(secrets)
-        self._texts: tuple[str, ...] = ()
+        self._texts: frozenset[str] = frozenset()
+        self._pattern: re.Pattern[str] | None = None
 
     def __call__(self, _logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Mask every text of a line; structlog calls it so."""
@@ -155,9 +155,12 @@ class Redactor:
         return self._masked(text)
 
     def _learn(self) -> None:
-        known = {form for secret in self._read() if secret.strip() for form in (secret, quote(secret, safe=""))}
-        # The longest first: one secret may be part of another.
-        self._texts = tuple(sorted(known.union(self._texts), key=lambda text: (-len(text), text)))
+        known = self._texts | {secret for secret in self._read() if secret.strip()}
+        if known != self._texts:
+            self._texts = known
+            # The longest first: one secret may be part of another.
+            longest_first = sorted(known, key=lambda text: (-len(text), text))
+            self._pattern = re.compile("|".join(map(_in_every_form, longest_first)))
 
     def _read(self) -> Iterator[str]:
         for source in self._sources:
@@ -166,9 +169,23 @@ class Redactor:
                 yield source() if callable(source) else source
 
     def _masked(self, text: str) -> str:
-        for secret in self._texts:
-            text = text.replace(secret, MASK)
-        return text
+        return text if self._pattern is None else self._pattern.sub(MASK, text)
+
+
+def _in_every_form(secret: str) -> str:
+    """A pattern of the secret in which each character may be percent-encoded, or escaped as Python and JSON do it."""
+    return "".join(f"(?:{'|'.join(_forms(character))})" for character in secret)
+
+
+def _forms(character: str) -> Iterator[str]:
+    yield re.escape(character)
+    yield "(?i:" + "".join(f"%{byte:02x}" for byte in character.encode(errors="surrogateescape")) + ")"
+    if character == " ":
+        yield r"\+"
+    if (escaped := repr(character)[1:-1]) != character:
+        yield re.escape(escaped)
+    if character in "\"'":
+        yield re.escape(f"\\{character}")
 
 
 def _in_order(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -1,59 +1,62 @@
-"""Metrics: counters and histograms fed by events, gauges computed from the last snapshot at each scrape.
-
-A scrape asks no database. Gauges are not kept but derived, so that the series of a target that is gone is gone.
-"""
+"""Metrics: counters and histograms fed by events, beside the gauges, in one registry. A scrape asks no database."""
 
 import re
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
+from worker.core.blocking import Kind, Overrun
 from worker.core.event import Context, Event, Outcome
 from worker.core.events import (
     BundlePublished,
+    DatabaseRefused,
     DatabaseUnreachable,
     FenceRejected,
     JobFailed,
     JobFinished,
+    JobStarted,
     ListenerLost,
     LockAcquired,
     LockTimedOut,
-    LockWaiting,
     ReadinessSet,
     WorkerWoken,
 )
-from worker.core.job import JobState
-from worker.core.migration_events import MigrationFinished, MigrationRetried
-from worker.core.probe import target_is_ready
-from worker.core.snapshot import Snapshot, TargetStatus
+from worker.core.migration_events import AppBlocked, MigrationFinished, MigrationRetried, MigrationWaiting
+from worker.core.snapshot import Snapshot
+from worker.gauges import PREFIX, Gauges
 
-TARGET_LIMIT = 100
-"""Up to this many targets have series of their own."""
-
-_PREFIX = "tidegate_"
 _WORD = re.compile(r"[A-Za-z0-9_]{1,40}")
 _WORD_LIMIT = 20
 # Seconds, from a commit's time to an hour.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+# An alert can only see a first increase where there was a zero before it.
+_SOURCES = ("start", "connect", "notify", "poll", "retry", "reconnect")
+_REASONS = (Overrun.APP_BLOCKED.value, "database_unreachable", "55P03")
+_LOSSES = ("terminated", "silent")
 
 
 class _Words:
     """Bounds a label whose values are not an enum's: twenty different words, and `other` for everything else."""
 
-    def __init__(self) -> None:
+    def __init__(self, counter: Counter, known: Iterable[str]) -> None:
+        self._counter = counter
         self._seen: set[str] = set()
+        for word in known:
+            counter.labels(self._bounded(word))
 
-    def __call__(self, text: str) -> str:
-        if text in self._seen:
-            return text
-        if len(self._seen) == _WORD_LIMIT or not _WORD.fullmatch(text):
+    def count(self, word: str) -> None:
+        """Count one of this word."""
+        self._counter.labels(self._bounded(word)).inc()
+
+    def _bounded(self, word: str) -> str:
+        if word in self._seen:
+            return word
+        if len(self._seen) == _WORD_LIMIT or not _WORD.fullmatch(word):
             return "other"
-        self._seen.add(text)
-        return text
+        self._seen.add(word)
+        return word
 
 
 class _Instruments:
@@ -61,20 +64,41 @@ class _Instruments:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(_PREFIX + name, text, labels, registry=registry)
+            return Counter(PREFIX + name, text, labels, registry=registry)
+
+        def words(name: str, text: str, label: str, known: Iterable[str]) -> _Words:
+            return _Words(counter(name, text, label), known)
 
         def histogram(name: str, text: str, *labels: str) -> Histogram:
-            return Histogram(_PREFIX + name, text, labels, registry=registry, buckets=_BUCKETS)
+            return Histogram(PREFIX + name, text, labels, registry=registry, buckets=_BUCKETS)
 
-        self.migrations = counter("migrations", "Migrations that ended, by outcome.", "outcome")
-        self.jobs = counter("jobs", "Jobs that ended, by outcome.", "outcome")
-        self.publishes = counter("publishes", "Bundles that became wanted.")
-        self.lock_attempts = counter("lock_attempts", "Attempts to take the lock, by outcome.", "outcome")
+        outcomes = [outcome.value for outcome in Outcome]
+        self.migrations = words("migrations", "Migrations that ended, by outcome.", "outcome", outcomes)
+        self.jobs = words("jobs", "Jobs that ended, by outcome.", "outcome", outcomes)
+        self.publishes = counter("publishes", "Bundles that this worker offered and that became wanted.")
+        self.lock_attempts = words(
+            "lock_attempts", "Attempts to take the lock, by outcome.", "outcome", ("acquired", "timed_out")
+        )
         self.fence_rejections = counter("fence_rejections", "Writes that were refused for their stale epoch.")
-        self.wakeups = counter("wakeups", "Looks at the tables, by what asked for them.", "source")
-        self.listener_reconnects = counter("listener_reconnects", "Losses of the listening connection.", "reason")
-        self.retries = counter(
-            "retries", "Repeated attempts, by SQLSTATE, app_blocked or database_unreachable.", "reason"
+        self.wakeups = words("wakeups", "Looks at the tables, by what asked for them.", "source", _SOURCES)
+        self.work_found = words("work_found", "Jobs begun, by what asked for the look.", "source", _SOURCES)
+        self.listener_reconnects = words(
+            "listener_reconnects", "Losses of the listening connection.", "reason", _LOSSES
+        )
+        self.retries = words(
+            "retries", "Repeated attempts, by SQLSTATE, app_blocked or database_unreachable.", "reason", _REASONS
+        )
+        self.migration_waits = words(
+            "migration_waits",
+            "Blockers that a migration was seen waiting for, by what holds the lock.",
+            "holder",
+            [kind.name.lower() for kind in Kind],
+        )
+        self.app_blocked_told = words(
+            "app_blocked",
+            "Times that sessions of the application waited behind a migration, and that one was cancelled for it.",
+            "stage",
+            ("lasting", "over_budget"),
         )
         self.migration_duration = histogram(
             "migration_duration_seconds", "How long a migration took.", "mode", "outcome"
@@ -86,11 +110,6 @@ class _Instruments:
         self.publish_to_ready = histogram(
             "publish_to_ready_seconds", "From a publish to the readiness row that meets it."
         )
-        for outcome in Outcome:
-            self.migrations.labels(outcome.value)
-            self.jobs.labels(outcome.value)
-        for attempt in ("acquired", "timed_out"):
-            self.lock_attempts.labels(attempt)
 
 
 class Metrics:
@@ -101,12 +120,10 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._now = now
         self._instruments = _Instruments(self._registry)
-        self._sources, self._reasons, self._losses = _Words(), _Words(), _Words()
-        self._gauges = _Gauges()
+        self._source = "start"
+        self._gauges = Gauges()
         self._registry.register(self._gauges)
-        build = Gauge(
-            _PREFIX + "build_info", "The program's version, as a label.", ["version"], registry=self._registry
-        )
+        build = Gauge(PREFIX + "build_info", "The program's version, as a label.", ["version"], registry=self._registry)
         build.labels(version).set(1)
 
     def observe(self, snapshot: Snapshot) -> None:
@@ -119,22 +136,22 @@ class Metrics:
 
     def sink(self, event: Event, context: Context) -> None:
         """Count one event; events that no metric tells are passed over."""
-        target = str(context.get("target", ""))
-        self._count_work(event, target)
-        self._count_lock(event, target)
+        self._gauges.round.take(event, str(context.get("target", "")), self._now().timestamp())
+        self._count_work(event)
+        self._count_waiting(event)
         self._count_connections(event)
 
-    def _count_work(self, event: Event, target: str) -> None:
+    def _count_work(self, event: Event) -> None:
         instruments = self._instruments
         match event:
+            case JobStarted():
+                instruments.work_found.count(self._source)
             case MigrationFinished(mode=mode, outcome=outcome, duration_seconds=seconds, app_blocked_seconds=blocked):
                 instruments.app_blocked.observe(blocked)
-                instruments.migrations.labels(outcome.value).inc()
+                instruments.migrations.count(outcome.value)
                 instruments.migration_duration.labels(mode, outcome.value).observe(seconds)
             case JobFinished(outcome=outcome) | JobFailed(outcome=outcome):
-                instruments.jobs.labels(outcome.value).inc()
-                if outcome is Outcome.SUCCEEDED:
-                    self._gauges.last_success[target] = self._now().timestamp()
+                instruments.jobs.count(outcome.value)
             case BundlePublished():
                 instruments.publishes.inc()
             case ReadinessSet(publish_to_ready_seconds=float(seconds)):
@@ -142,112 +159,35 @@ class Metrics:
             case _:
                 pass
 
-    def _count_lock(self, event: Event, target: str) -> None:
+    def _count_waiting(self, event: Event) -> None:
         instruments = self._instruments
         match event:
-            case LockWaiting(ours=False):
-                self._gauges.strangers.add(target)
             case LockAcquired(waited_seconds=seconds):
-                self._count_attempt("acquired", seconds, target)
+                instruments.lock_attempts.count("acquired")
+                instruments.lock_wait.observe(seconds)
             case LockTimedOut(waited_seconds=seconds):
-                self._count_attempt("timed_out", seconds, target)
-            case LockWaiting() | JobFinished() | JobFailed():
-                self._gauges.strangers.discard(target)
+                instruments.lock_attempts.count("timed_out")
+                instruments.lock_wait.observe(seconds)
             case FenceRejected():
                 instruments.fence_rejections.inc()
+            case MigrationWaiting(holder=holder):
+                instruments.migration_waits.count(Kind(holder).name.lower())
+            case MigrationRetried(cause=cause):
+                instruments.retries.count(cause)
+            case AppBlocked(over_budget=over_budget):
+                instruments.app_blocked_told.count("over_budget" if over_budget else "lasting")
             case _:
                 pass
-
-    def _count_attempt(self, outcome: str, seconds: float, target: str) -> None:
-        self._instruments.lock_attempts.labels(outcome).inc()
-        self._instruments.lock_wait.observe(seconds)
-        self._gauges.strangers.discard(target)
 
     def _count_connections(self, event: Event) -> None:
         instruments = self._instruments
         match event:
             case WorkerWoken(source=source):
-                instruments.wakeups.labels(self._sources(source)).inc()
+                self._source = source
+                instruments.wakeups.count(source)
             case ListenerLost(cause=cause):
-                instruments.listener_reconnects.labels(self._losses(cause)).inc()
-            case MigrationRetried(cause=cause):
-                instruments.retries.labels(self._reasons(cause)).inc()
-            case DatabaseUnreachable():
-                instruments.retries.labels("database_unreachable").inc()
+                instruments.listener_reconnects.count(cause)
+            case DatabaseUnreachable() | DatabaseRefused():
+                instruments.retries.count("database_unreachable")
             case _:
                 pass
-
-
-class _Gauges(Collector):
-    """Derives the gauges from the last snapshot, and from the two facts that only events tell."""
-
-    def __init__(self) -> None:
-        self._snapshot: Snapshot | None = None
-        self.last_success: dict[str, float] = {}
-        self.strangers: set[str] = set()
-
-    def observe(self, snapshot: Snapshot) -> None:
-        """Keep the snapshot for the scrapes to come."""
-        self._snapshot = snapshot
-
-    def collect(self) -> Iterator[Metric]:
-        """All gauges; those of the snapshot from the first one on."""
-        yield _gauge(
-            "lock_held_by_stranger",
-            "1 while the lock is waited for and another program holds it.",
-            bool(self.strangers),
-        )
-        if self._snapshot is None:
-            return
-        yield from _of_worker(self._snapshot)
-        yield _by_state("jobs_current", "Targets by the state of their job.", self._snapshot.targets)
-        if len(self._snapshot.targets) > TARGET_LIMIT:
-            yield _by_state(
-                "targets", "Targets by state, where they are too many for series of their own.", self._snapshot.targets
-            )
-        else:
-            yield from self._of_targets(self._snapshot.targets)
-
-    def _of_targets(self, targets: tuple[TargetStatus, ...]) -> Iterator[Metric]:
-        ready = _per_target("ready", "1 if all that is wanted on the target is applied.")
-        pending = _per_target("migrations_pending", "Migrations of the wanted bundle that are not applied.")
-        epoch = _per_target("fence_epoch", "The target's current fence epoch.")
-        success = _per_target(
-            "last_success_timestamp_seconds", "When a job of this worker last succeeded on the target."
-        )
-        for status in targets:
-            ready.add_metric([status.target], target_is_ready(status))
-            pending.add_metric([status.target], len(status.pending))
-            if status.epoch is not None:
-                epoch.add_metric([status.target], status.epoch)
-            if status.target in self.last_success:
-                success.add_metric([status.target], self.last_success[status.target])
-        yield from (ready, pending, epoch, success)
-
-
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(_PREFIX + name, text, value=value)
-
-
-def _per_target(name: str, text: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(_PREFIX + name, text, labels=["target"])
-
-
-def _of_worker(snapshot: Snapshot) -> Iterator[Metric]:
-    yield _gauge("lock_held", "1 while this worker holds the lock.", snapshot.holds_lock)
-    yield _gauge("listener_connected", "1 while LISTEN is in place.", snapshot.listening)
-    started = [status.job_started_at for status in snapshot.targets if status.state is JobState.RUNNING]
-    known = [moment.astimezone(UTC).timestamp() for moment in started if moment is not None]
-    if known:
-        yield _gauge("job_started_timestamp_seconds", "When the oldest of the running jobs began.", min(known))
-    running = snapshot.running
-    if running is not None and running.segments > 0:
-        done = (running.segment - 1) / running.segments
-        yield _gauge("migration_progress_ratio", "Finished part of the running migration's segments.", done)
-
-
-def _by_state(name: str, text: str, targets: tuple[TargetStatus, ...]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(_PREFIX + name, text, labels=["state"])
-    for state in JobState:
-        family.add_metric([state.value], sum(status.state is state for status in targets))
-    return family

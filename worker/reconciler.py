@@ -15,8 +15,15 @@ import anyio
 from worker.board import Board
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle
-from worker.core.event import Emitter, Outcome
-from worker.core.events import DatabaseChanged, DatabaseUnreachable, JobFailed, TargetPaused, WorkerWoken
+from worker.core.event import Emitter, Event, Outcome
+from worker.core.events import (
+    DatabaseChanged,
+    DatabaseRefused,
+    DatabaseUnreachable,
+    JobFailed,
+    TargetPaused,
+    WorkerWoken,
+)
 from worker.core.reconcile import Insistence
 from worker.errors import (
     BundleError,
@@ -49,6 +56,9 @@ _RETRY = Backoff(first=0.25, ceiling=15.0)
 _MENDED_IN_PLACE = frozenset(
     {"privilege", "owner", "setting", "dirty", "version_table", "diverged", "standby", "pooler"}
 )
+_FOR_A_PERSON = frozenset({"login", "no_such_database", "setting"})
+# A secret that is rotated is wrong for a moment.
+_PERSISTENT = 4
 _PROBE_SECONDS = 30.0
 _HINTS = Backoff(first=0.05, ceiling=2.0)
 
@@ -200,7 +210,9 @@ class Reconciler:
             # Another worker was quicker, and has left something to do or not. Twice in a row is no race any more.
             return 0.0 if self._failures == 1 else delay
         self._board.unreachable(error.message)
-        emit(DatabaseUnreachable(error.message, delay))
+        # The lock's own event told of a lock that was not free in time.
+        if error.reason != "lock_timeout":
+            emit(_lost(error, self._failures, delay))
         return delay
 
     def _tell(self, report: Report, emit: Emitter) -> None:
@@ -218,3 +230,10 @@ class Reconciler:
         if session is not None:
             await close(session.conn)
         self._board.released()
+
+
+def _lost(error: TidegateError, attempts: int, delay: float) -> Event:
+    """What to tell of a database that is away: a person is asked for only where waiting has not helped."""
+    if error.reason in _FOR_A_PERSON and attempts >= _PERSISTENT:
+        return DatabaseRefused(error.message, error.hint, attempts, delay)
+    return DatabaseUnreachable(error.message, delay)

@@ -200,7 +200,8 @@ async def test_a_wrong_password_and_a_missing_database_are_no_database(database:
     wrong = dataclasses.replace(params_of(database.dsn), password=LiteralPassword("hush"))
 
     assert f"/{database.name}: the password is wrong" in await refusal(wrong)
-    assert "NoDatabaseError no_database: " in await refusal(missing)
+    assert "NoDatabaseError login: " in await refusal(wrong)
+    assert "NoDatabaseError no_such_database: " in await refusal(missing)
     assert "/nowhere: the database does not exist" in await refusal(missing)
 
 

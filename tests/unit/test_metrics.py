@@ -24,7 +24,8 @@ from worker.core.events import (
 from worker.core.job import JobState
 from worker.core.migration_events import MigrationFinished, MigrationRetried
 from worker.core.snapshot import Running
-from worker.metrics import TARGET_LIMIT, Metrics
+from worker.gauges import TARGET_LIMIT
+from worker.metrics import Metrics
 
 TARGET = "public.schema_migrations"
 TYPES = {

@@ -169,7 +169,8 @@ class Watch:
         overrun = sent.allowance.overrun(sent.blocked, sent.waits)
         if overrun is not None:
             await self._cancel(sight, sent, overrun)
-            self._tell_blocked(running, sent, behind)
+            if sent.overrun is Overrun.APP_BLOCKED:
+                self._tell_blocked(running, sent, behind)
 
     async def _cancel(self, sight: Sight, sent: Sent, overrun: Overrun) -> None:
         async with self._cancelling:
@@ -187,7 +188,14 @@ class Watch:
         if behind:
             first = behind[0]
             self._session.emit(
-                AppBlocked(running.version, len(behind), first.role, first.application, sent.blocked.length)
+                AppBlocked(
+                    running.version,
+                    len(behind),
+                    first.role,
+                    first.application,
+                    sent.blocked.length,
+                    over_budget=sent.overrun is Overrun.APP_BLOCKED,
+                )
             )
 
     def _tell_blocker(self, running: Watched, blocker: Blocker) -> None:

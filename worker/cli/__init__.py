@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from worker.cli.signals import Termination
-from worker.errors import ExitCode, TidegateError
+from worker.errors import ExitCode, TidegateError, first_of
 
 if TYPE_CHECKING:
     from worker.cli.arguments import Flags
@@ -34,7 +34,7 @@ def _run(argv: list[str]) -> int:
     except BrokenPipeError:
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001  whatever escapes is a fault of the program, and is said to be one
-        return _broken(error)
+        return _broken(error, flags)
 
 
 def _told(error: TidegateError, flags: "Flags | None") -> int:
@@ -47,17 +47,13 @@ def _told(error: TidegateError, flags: "Flags | None") -> int:
 
 def _several(group: ExceptionGroup[Exception], flags: "Flags | None") -> int:
     """Tell the first of the errors that tasks ended with, unless one of them is a fault of the program."""
-    told, faults = group.split(TidegateError)
-    return _broken(group) if told is None or faults is not None else _told(_first(told), flags)
+    error = first_of(group)
+    return _told(error, flags) if isinstance(error, TidegateError) else _broken(group, flags)
 
 
-def _first(error: TidegateError | ExceptionGroup[TidegateError]) -> TidegateError:
-    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+def _broken(error: Exception, flags: "Flags | None") -> int:
+    from worker.cli.app import masking  # noqa: PLC0415  only where there is something to print
+    from worker.cli.output import print_fault  # noqa: PLC0415  the same
 
-
-def _broken(error: Exception) -> int:
-    import traceback  # noqa: PLC0415  only for a fault of the program
-
-    traceback.print_exc()
-    sys.stderr.write(f"tidegate: internal error ({type(error).__name__}); please report it with the lines above\n")
+    print_fault(error, str if flags is None else masking(flags))
     return int(ExitCode.INTERNAL)

@@ -68,9 +68,8 @@ class App:
     def secrets(self) -> tuple[Secret, ...]:
         """Every password that a connection was or will be made with; one in a file is read at each line."""
         database = self.settings.database
-        return (
-            () if database is None else tuple(_password_of(source) for source in (database.migrating, database.waiting))
-        )
+        sources = () if database is None else (database.migrating, database.waiting)
+        return tuple(secret for source in sources for secret in (_password_of(source), _key_password_of(source)))
 
     @cached_property
     def emit(self) -> Emitter:
@@ -183,6 +182,16 @@ def _password_of(source: "Source") -> Callable[[], str]:
         try:
             params = source.read()
             return read_password(params, params.user or "", params.database or "")
+        except TidegateError:
+            return ""
+
+    return read
+
+
+def _key_password_of(source: "Source") -> Callable[[], str]:
+    def read() -> str:
+        try:
+            return source.read().tls.key_password
         except TidegateError:
             return ""
 

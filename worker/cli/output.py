@@ -5,9 +5,8 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from worker.cli.termination_log import last_word, leave
 from worker.errors import TidegateError
-
-_TERMINATION_LOG = "/dev/termination-log"
 
 
 def print_json(document: Any) -> None:
@@ -31,11 +30,17 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def print_error(error: TidegateError, mask: Callable[[str], str]) -> None:
     """Say what was wrong and what to do, on standard error and where Kubernetes looks for a last word."""
-    text = mask(f"tidegate: {error.message}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+    _say(mask(last_word(error.message, error.hint)))
+
+
+def print_fault(error: Exception, mask: Callable[[str], str]) -> None:
+    """Say that the program is at fault, with the traceback, in the same two places."""
+    import traceback  # noqa: PLC0415  only for a fault of the program
+
+    trace = "".join(traceback.format_exception(error))
+    _say(mask(f"{trace}tidegate: internal error ({type(error).__name__}); please report it with the lines above\n"))
+
+
+def _say(text: str) -> None:
     sys.stderr.write(text)
-    try:
-        # Without O_CREAT: it is there in a container, and nowhere else.
-        with open(_TERMINATION_LOG, "r+", encoding="utf-8") as log:  # noqa: PTH123  Path cannot open without creating
-            log.write(text)
-    except OSError:
-        return
+    leave(text)

@@ -6,7 +6,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,10 @@ from worker.bundles.shipped import shipped
 from worker.cli.app import App
 from worker.cli.output import print_line
 from worker.cli.requirement import stated
+from worker.cli.termination_log import LastWord
 from worker.core.event import Sink
-from worker.core.events import HttpServing, WorkerDraining, WorkerStarted, WorkerStopped
-from worker.errors import ExitCode, UsageError
+from worker.core.events import HttpServing, WorkerDraining, WorkerFailed, WorkerStarted, WorkerStopped
+from worker.errors import ExitCode, TidegateError, UsageError, first_of
 from worker.log import Redactor, bridge_stdlib
 from worker.postgres.connection import Purpose
 from worker.reconciler import Doors, Reconciler, Rhythm
@@ -70,13 +72,14 @@ async def _work(app: App, _flags: "Flags") -> None:
 
     board, metrics = Board(app.settings.worker, __version__, _now), Metrics(__version__, _now)
     manager = Manager(os.environ)
-    app.extra_sinks = (board.sink, metrics.sink, *_notifying(manager, app, board))
+    last_word = LastWord(Redactor(app.secrets()).mask)
+    app.extra_sinks = (board.sink, metrics.sink, last_word.sink, *_notifying(manager, app, board))
     limits = app.settings.limits
     doors = Doors(partial(_session, app), partial(app.connect, Purpose.LISTEN))
     rhythm = Rhythm(limits.poll_ms / 1000, time.monotonic, random.random)
     reconciler = Reconciler(doors, app.site, app.source(), board, rhythm)
     asyncio.get_running_loop().set_exception_handler(_report)
-    with bridge_stdlib(app.log):
+    with bridge_stdlib(app.log), _told(app):
         app.emit(WorkerStarted(__version__, os.getpid()))
         async with anyio.create_task_group() as tasks:
             await tasks.start(_heed_signals, app, reconciler, tasks.cancel_scope)
@@ -85,6 +88,19 @@ async def _work(app: App, _flags: "Flags") -> None:
             await reconciler.run(f"{app.settings.control.schema}_wake", app.emit)
             tasks.cancel_scope.cancel()
         app.emit(WorkerStopped())
+
+
+@contextmanager
+def _told(app: App) -> Iterator[None]:
+    """Have the log say as well what ends the worker."""
+    try:
+        yield
+    except Exception as raised:
+        error = first_of(raised)
+        hint = error.hint if isinstance(error, TidegateError) else "please report it"
+        reason = error.reason if isinstance(error, TidegateError) else type(error).__name__
+        app.emit(WorkerFailed(reason, str(error), hint))
+        raise
 
 
 def _notifying(manager: Manager, app: App, board: Board) -> tuple[Sink, ...]:

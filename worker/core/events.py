@@ -36,11 +36,35 @@ class WorkerStopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerFailed(Event):
+    """The worker ended with an error: what was wrong, and what to do; `reason` is one word."""
+
+    level: ClassVar[Level] = Level.ERROR
+    reason: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseUnreachable(Event):
     """The database could not be reached; tried again after `delay_seconds`."""
 
     level: ClassVar[Level] = Level.WARNING
     message: str
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseRefused(Event):
+    """The database has refused the login or a setting so often that no rotation explains it: a person is needed.
+
+    It is tried again after `delay_seconds` all the same.
+    """
+
+    level: ClassVar[Level] = Level.ERROR
+    message: str
+    hint: str
+    attempts: int
     delay_seconds: float
 
 
@@ -114,9 +138,9 @@ class LockAcquired(Event):
 
 @dataclass(frozen=True, slots=True)
 class LockTimedOut(Event):
-    """The advisory lock was not free in time."""
+    """The advisory lock was not free in time; a worker tries again, a command ends."""
 
-    level: ClassVar[Level] = Level.ERROR
+    level: ClassVar[Level] = Level.WARNING
     waited_seconds: float
 
 

@@ -36,7 +36,7 @@ class MigrationWaiting(Event):
 class AppBlocked(Event):
     """Sessions of the application wait behind a migration: how many, who waits longest, and for how long by now.
 
-    It is told when that begins to last, and again when the migration is cancelled for it.
+    It is told when that begins to last, and again, with `over_budget`, when the migration is cancelled for it.
     """
 
     level: ClassVar[Level] = Level.WARNING
@@ -45,6 +45,7 @@ class AppBlocked(Event):
     role: str
     application: str
     blocked_seconds: float
+    over_budget: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ _SQLSTATES = {
     "57P02": ("the server crashed and recovers", "wait until it is back"),
     "57P03": ("the server does not accept connections yet", "wait until it has started"),
 }
+_FOR_A_PERSON = {"28000": "login", "3D000": "no_such_database"}
 _LOST = frozenset({"57P01", "57P02", "57P03"})
 
 
@@ -65,7 +66,9 @@ def standby_refused(where: ConnectionParams) -> RefusedError:
 def _server_said(exc: asyncpg.PostgresError, where: ConnectionParams) -> TidegateError:
     state = exc.sqlstate or ""
     if state == "28P01":
-        return NoDatabaseError(f"{where.place()}: the password is wrong or missing", hint=_password_hint(where))
+        return NoDatabaseError(
+            f"{where.place()}: the password is wrong or missing", hint=_password_hint(where), reason="login"
+        )
     if state == "42501":
         return _privilege(exc, where)
     if state == "08P01" and "startup parameter" in str(exc):
@@ -80,7 +83,8 @@ def _server_said(exc: asyncpg.PostgresError, where: ConnectionParams) -> Tidegat
         hint = "correct the options or server settings of the connection"
         return SettingError(f"{where.place()}: the server refuses a start-up parameter: {_one_line(exc)}", hint=hint)
     words, hint = _SQLSTATES.get(state, ("the server refuses the connection", _REACH_HINT))
-    return NoDatabaseError(f"{where.place()}: {words}: {_one_line(exc)}", hint=hint)
+    reason = _FOR_A_PERSON.get(state)
+    return NoDatabaseError(f"{where.place()}: {words}: {_one_line(exc)}", hint=hint, reason=reason)
 
 
 def _privilege(exc: asyncpg.PostgresError, where: ConnectionParams) -> RefusedError:
