@@ -1,5 +1,6 @@
 """Metrics: their names and types, what events count, and gauges that follow the snapshot."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,13 +8,16 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fixtures.statuses import ELSEWHERE, NOON, a_row, a_snapshot, a_status
+from worker.core.blocking import Kind
 from worker.core.event import Event, Outcome
 from worker.core.events import (
     BundlePublished,
+    DatabaseRefused,
     DatabaseUnreachable,
     FenceRejected,
     JobFailed,
     JobFinished,
+    JobStarted,
     ListenerLost,
     LockAcquired,
     LockTimedOut,
@@ -22,7 +26,7 @@ from worker.core.events import (
     WorkerWoken,
 )
 from worker.core.job import JobState
-from worker.core.migration_events import MigrationFinished, MigrationRetried
+from worker.core.migration_events import AppBlocked, MigrationFinished, MigrationRetried, MigrationWaiting
 from worker.core.snapshot import Running
 from worker.gauges import TARGET_LIMIT
 from worker.metrics import Metrics
@@ -37,6 +41,12 @@ TYPES = {
     "tidegate_wakeups": "counter",
     "tidegate_listener_reconnects": "counter",
     "tidegate_retries": "counter",
+    "tidegate_work_found": "counter",
+    "tidegate_migration_waits": "counter",
+    "tidegate_app_blocked": "counter",
+    "tidegate_lock_waiting": "gauge",
+    "tidegate_database_reachable": "gauge",
+    "tidegate_target_paused": "gauge",
     "tidegate_ready": "gauge",
     "tidegate_migrations_pending": "gauge",
     "tidegate_fence_epoch": "gauge",
@@ -63,6 +73,8 @@ def waiting(*, ours: bool) -> LockWaiting:
     return LockWaiting("app", "psql", "10.0.0.9", 7, "2026-03-04T12:00:00Z", ours=ours)
 
 
+STARTED = JobStarted(3, 4, 6)
+WAITS = {"holder": "client"}
 FAILED = JobFailed(Outcome.REFUSED, "dirty", "the version table is dirty", "force it", 0, 1.0)
 RUNNING = Running(version=7, name="index", mode="journalled", segment=3, segments=4, started_at=NOON)
 
@@ -127,6 +139,11 @@ def test_two_metrics_objects_share_nothing(metrics: Metrics) -> None:
         (MigrationRetried(3, "55P03", 1, 0.1), "retries_total", {"reason": "55P03"}),
         (DatabaseUnreachable("refused", 1.0), "retries_total", {"reason": "database_unreachable"}),
         (ReadinessSet("1.4.0", 3, None, 1.5), "publish_to_ready_seconds_count", {}),
+        (STARTED, "work_found_total", {"source": "start"}),
+        (MigrationWaiting(3, "client", "app", "psql", 7, "active", "noon"), "migration_waits_total", WAITS),
+        (AppBlocked(3, 2, "app", "web", 0.3, over_budget=False), "app_blocked_total", {"stage": "lasting"}),
+        (AppBlocked(3, 2, "app", "web", 9.0, over_budget=True), "app_blocked_total", {"stage": "over_budget"}),
+        (DatabaseRefused("wrong", "check it", 4, 1.0), "retries_total", {"reason": "database_unreachable"}),
     ],
     ids=lambda item: item if isinstance(item, str) else None,
 )
@@ -152,7 +169,7 @@ def test_a_label_of_free_words_is_bounded(metrics: Metrics) -> None:
         metrics.sink(WorkerWoken(f"source_{number}"), {})
     samples = families(metrics)["tidegate_wakeups"].samples
     assert len(samples) == 21
-    assert value(metrics, "wakeups_total", source="other") == 80
+    assert value(metrics, "wakeups_total", source="other") == 100 - (20 - 6)
 
 
 def test_a_histogram_reaches_an_hour(metrics: Metrics) -> None:
@@ -235,3 +252,63 @@ def test_the_workers_own_gauges_follow_the_snapshot(metrics: Metrics) -> None:
     assert value(metrics, "lock_held") == 1
     assert value(metrics, "listener_connected") == 0
     assert value(metrics, "build_info", version="0.1.0") == 1
+
+
+def test_every_kind_of_blocker_has_a_series_of_its_own(metrics: Metrics) -> None:
+    for kind in Kind:
+        assert value(metrics, "migration_waits_total", holder=kind.name.lower()) == 0
+
+
+def test_a_job_that_runs_is_told_though_the_last_look_was_before_it(metrics: Metrics) -> None:
+    metrics.observe(a_snapshot(a_status(pending=(4, 5, 6), state=JobState.PENDING, readiness=None)))
+    assert value(metrics, "job_started_timestamp_seconds") is None
+    metrics.sink(STARTED, {"target": TARGET})
+    assert value(metrics, "job_started_timestamp_seconds") == NOON.timestamp()
+    assert (value(metrics, "jobs_current", state="running"), value(metrics, "jobs_current", state="pending")) == (1, 0)
+    metrics.sink(finished(), {"target": TARGET})
+    metrics.sink(finished(Outcome.FAILED), {"target": TARGET})
+    assert value(metrics, "migrations_pending", target=TARGET) == 2
+    metrics.sink(FAILED, {"target": TARGET})
+    assert value(metrics, "job_started_timestamp_seconds") is None
+    assert (value(metrics, "jobs_current", state="running"), value(metrics, "jobs_current", state="pending")) == (0, 1)
+    assert value(metrics, "migrations_pending", target=TARGET) == 3
+
+
+def test_a_target_is_not_ready_and_its_database_reached_while_its_first_job_runs(metrics: Metrics) -> None:
+    metrics.observe(replace(a_snapshot(), targets=(), database="the database has not been reached yet"))
+    assert value(metrics, "database_reachable") == 0
+    metrics.sink(STARTED, {"target": TARGET})
+    assert value(metrics, "database_reachable") == 1
+    assert (value(metrics, "ready", target=TARGET), value(metrics, "migrations_pending", target=TARGET)) == (0, 3)
+
+
+def test_what_was_cut_off_without_a_word_is_over_with_the_next_round(metrics: Metrics) -> None:
+    metrics.observe(a_snapshot())
+    metrics.sink(STARTED, {"target": TARGET})
+    metrics.sink(waiting(ours=False), {"target": TARGET})
+    metrics.sink(WorkerWoken("retry"), {})
+    assert value(metrics, "job_started_timestamp_seconds") is None
+    assert (value(metrics, "lock_waiting"), value(metrics, "lock_held_by_stranger")) == (0, 0)
+
+
+def test_waiting_for_a_replica_is_waiting_and_not_for_a_stranger(metrics: Metrics) -> None:
+    metrics.sink(waiting(ours=True), {"target": TARGET})
+    assert (value(metrics, "lock_waiting"), value(metrics, "lock_held_by_stranger")) == (1, 0)
+    metrics.sink(LockAcquired(4, 1.0), {"target": TARGET})
+    assert value(metrics, "lock_waiting") == 0
+
+
+def test_work_is_counted_for_what_asked_for_the_look(metrics: Metrics) -> None:
+    for source in ("poll", "notify"):
+        metrics.sink(WorkerWoken(source), {})
+        metrics.sink(STARTED, {"target": TARGET})
+    metrics.sink(WorkerWoken("poll"), {})
+    assert (value(metrics, "work_found_total", source="poll"), value(metrics, "work_found_total", source="notify")) == (
+        1,
+        1,
+    )
+
+
+def test_a_paused_target_is_told(metrics: Metrics) -> None:
+    metrics.observe(a_snapshot(a_status(paused="paused by me"), a_status(target="b.m")))
+    assert (value(metrics, "target_paused", target=TARGET), value(metrics, "target_paused", target="b.m")) == (1, 0)
