@@ -30,8 +30,7 @@ def test_the_cases_notice_every_alert_that_never_fires(tmp_path: Path) -> None:
     (tmp_path / RULES.name).write_text(yaml.safe_dump({"groups": [{"name": "tidegate", "rules": silent}]}))
     done = promtool("test", "rules", shutil.copy(CASES, tmp_path), cwd=tmp_path)
     assert done.returncode != 0
-    cases = yaml.safe_load(CASES.read_text())["tests"]
-    assert [case["name"] for case in cases if case["name"] not in done.stdout + done.stderr] == []
+    assert [alert for alert in ALERTS if alert not in done.stdout + done.stderr] == []
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
