@@ -1,12 +1,16 @@
-"""What is off until it is asked for: monitors, a disruption budget, a network policy."""
+"""What is off until it is asked for: monitors, alerts, a dashboard, a disruption budget, a network policy."""
+
+from pathlib import Path
 
 import pytest
 
-from tests.fixtures.manifests import Object, one, pods, rendered
+from tests.fixtures.dashboard import DASHBOARD
+from tests.fixtures.manifests import CHART, Object, helm, one, pods, rendered
+from tests.fixtures.prometheus import rules
 from tests.fixtures.renderings import SHAPES, shaped
 from tests.fixtures.tools import module
 
-OPTIONAL = {"ServiceMonitor", "PodMonitor", "PodDisruptionBudget", "NetworkPolicy"}
+OPTIONAL = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "PodDisruptionBudget", "NetworkPolicy"}
 
 
 def valid(each: Object) -> Object:
@@ -21,7 +25,9 @@ def matched(manifests: list[Object], labels: dict[str, str]) -> set[str]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_nothing_of_it_is_there_by_default(shape: str) -> None:
-    assert not OPTIONAL & {each["kind"] for each in rendered(shaped(shape))}
+    manifests = rendered(shaped(shape))
+    assert not OPTIONAL & {each["kind"] for each in manifests}
+    assert not [each for each in manifests if each["metadata"]["name"].endswith("-dashboard")]
 
 
 def test_a_service_monitor_finds_the_workers_service_and_its_port() -> None:
@@ -87,3 +93,29 @@ def test_nobody_may_reach_a_job() -> None:
         for each in pods(manifests)
         if policy["podSelector"]["matchLabels"].items() <= each.labels.items()
     } == {"Job"}
+
+
+@pytest.mark.parametrize("shape", ["deployment", "sidecar"])
+def test_a_rule_holds_the_alerts_as_they_are_tested(shape: str) -> None:
+    labels = {"release": "prometheus"}
+    manifests = rendered({**shaped(shape), "prometheusRule": {"enabled": True, "labels": labels}})
+    rule = one(manifests, "PrometheusRule")
+    assert rule["spec"]["groups"] == [{"name": "tidegate", "rules": rules()}]
+    assert labels.items() <= rule["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_config_map_holds_the_dashboard_as_it_is_and_the_label_that_grafana_looks_for(shape: str) -> None:
+    given = {"enabled": True, "annotations": {"grafana_folder": "Databases"}}
+    found = valid(one(rendered({**shaped(shape), "dashboard": given}), "ConfigMap", "app-tidegate-dashboard"))
+    assert found["data"] == {"tidegate.json": DASHBOARD.read_text(encoding="utf-8")}
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert found["metadata"]["annotations"] == {"grafana_folder": "Databases"}
+
+
+def test_a_packed_chart_brings_rules_and_dashboard_along(tmp_path: Path) -> None:
+    packed = helm("package", CHART, "--destination", tmp_path)
+    assert packed.returncode == 0, packed.stderr
+    (chart,) = tmp_path.glob("*.tgz")
+    given = {**shaped("deployment"), "prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}
+    assert rendered(given, chart=chart) == rendered(given)

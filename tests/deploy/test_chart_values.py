@@ -61,6 +61,8 @@ CONTRADICTING: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"TIDEGATE_HTTP_PORT": 80}}, "settings.TIDEGATE_HTTP_PORT is set by this chart"),
     ({"shape": "job", "monitor": {"kind": "pod"}}, "monitor.kind is pod, and in the shape job nothing listens"),
     ({**shaped("sidecar"), "monitor": {"kind": "service"}}, "a sidecar has no Service: set it to pod"),
+    ({"shape": "job", "prometheusRule": {"enabled": True}}, "in the shape job no worker stays whose absence"),
+    ({"dashboard": {"labels": {"helm.sh/chart": "x"}}}, "dashboard.labels sets helm.sh/chart, a label of"),
     ({"shape": "job", "podDisruptionBudget": {"enabled": True}}, "has no Deployment to protect"),
     ({"podLabels": {"app.kubernetes.io/name": "x"}}, "podLabels sets app.kubernetes.io/name, a label of"),
     ({"commonLabels": {"helm.sh/chart": "x"}}, "commonLabels sets helm.sh/chart, a label of this"),

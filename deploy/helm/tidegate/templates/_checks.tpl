@@ -97,7 +97,7 @@
 
 {{- define "tidegate.check.extras" -}}
 {{- $shape := .Values.shape -}}
-{{- range $where, $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels "api.podLabels" .Values.api.podLabels "monitor.labels" .Values.monitor.labels -}}
+{{- range $where, $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels "api.podLabels" .Values.api.podLabels "monitor.labels" .Values.monitor.labels "prometheusRule.labels" .Values.prometheusRule.labels "dashboard.labels" .Values.dashboard.labels -}}
 {{- range $name, $_ := $labels -}}
 {{- if or (hasPrefix "app.kubernetes.io/" $name) (hasPrefix "helm.sh/" $name) -}}
 {{- fail (printf "%s sets %s, a label of this chart's own, which its selectors need: leave it out" $where $name) -}}
@@ -110,6 +110,9 @@
 {{- end -}}
 {{- if and (eq $kind "service") (eq $shape "sidecar") -}}
 {{- fail "monitor.kind is service, and a sidecar has no Service: set it to pod" -}}
+{{- end -}}
+{{- if and .Values.prometheusRule.enabled (not (has $shape (list "deployment" "sidecar"))) -}}
+{{- fail (printf "prometheusRule is enabled, and in the shape %s no worker stays whose absence could alert: leave it off" $shape) -}}
 {{- end -}}
 {{- if and .Values.podDisruptionBudget.enabled (has $shape (list "job" "library")) -}}
 {{- fail (printf "podDisruptionBudget is enabled, and the shape %s has no Deployment to protect: leave it off" $shape) -}}
