@@ -93,6 +93,7 @@ class Reconciler:
         self._failures = 0
         self._told: str | None = None
         self._place: str | None = None
+        self._known: dict[str, str] = {}
         self._hints = 0
         self._draining = False
         self._scope = anyio.CancelScope()
@@ -179,6 +180,7 @@ class Reconciler:
         session = await self._connected()
         view = await look(session, self._site)
         self._notice(session, view.survey)
+        self._known = {"target": view.survey.target.name}
         self._board.reached(target_status(view))
 
     def _notice(self, session: Session, seen: Survey) -> None:
@@ -192,7 +194,8 @@ class Reconciler:
         if error.reason not in _MENDED_IN_PLACE:
             self._offer = None
         if error.message != self._told and not self._board.tells(error):
-            emit(JobFailed(Outcome.REFUSED, error.reason, error.message, error.hint, 0, 0.0))
+            refused = JobFailed(Outcome.REFUSED, error.reason, error.message, error.hint, 0, 0.0)
+            emit.bind(**self._known)(refused)
         self._told = error.message
         await self._hang_up()
         try:
@@ -217,7 +220,7 @@ class Reconciler:
 
     def _tell(self, report: Report, emit: Emitter) -> None:
         if report.why is not None and report.why != self._told:
-            emit(TargetPaused(report.why))
+            emit.bind(target=report.target.name)(TargetPaused(report.why))
         self._told = report.why
 
     async def _connected(self) -> Session:

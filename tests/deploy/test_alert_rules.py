@@ -19,6 +19,12 @@ def test_promtool_accepts_the_rules() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_promtool_accepts_the_configuration_that_loads_them() -> None:
+    done = promtool("check", "config", RULES.with_name("prometheus.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(ALERTS)} rules found" in done.stdout
+
+
 def test_each_alert_fires_in_its_case_and_not_in_its_neighbour() -> None:
     done = promtool("test", "rules", CASES)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -19,9 +19,9 @@ from worker import __version__
 from worker.board import Board
 from worker.bundles.shipped import shipped
 from worker.cli.app import App
+from worker.cli.failing import LastWord
 from worker.cli.output import print_line
 from worker.cli.requirement import stated
-from worker.cli.termination_log import LastWord
 from worker.core.event import Sink
 from worker.core.events import HttpServing, WorkerDraining, WorkerFailed, WorkerStarted, WorkerStopped
 from worker.errors import ExitCode, TidegateError, UsageError, first_of

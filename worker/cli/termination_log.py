@@ -1,10 +1,5 @@
 """The last word of a container: what Kubernetes shows of it once it has ended (`kubectl describe pod`)."""
 
-from collections.abc import Callable
-
-from worker.core.event import Context, Event, Outcome
-from worker.core.events import JobFailed, JobFinished
-
 _PATH = "/dev/termination-log"
 LIMIT_BYTES = 4096
 """Kubernetes keeps so much, and drops the beginning of what is longer."""
@@ -24,23 +19,6 @@ def leave(text: str) -> None:
             log.truncate()
     except OSError:
         return
-
-
-class LastWord:
-    """Leaves what a worker's job failed at, until a job succeeds: the worker goes on, and may be ended meanwhile."""
-
-    def __init__(self, mask: Callable[[str], str]) -> None:
-        self._mask = mask
-
-    def sink(self, event: Event, _context: Context) -> None:
-        """Take an event."""
-        match event:
-            case JobFailed(message=message, hint=hint):
-                leave(self._mask(last_word(message, hint)))
-            case JobFinished(outcome=Outcome.SUCCEEDED):
-                leave("")
-            case _:
-                pass
 
 
 def _bounded(text: str) -> bytes:
