@@ -13,7 +13,15 @@ from typing import NoReturn
 import anyio
 
 from worker.core.event import Context, Event
-from worker.core.events import BundleOffered, DatabaseUnreachable, JobFailed, LockWaiting, TargetPaused, WorkerDraining
+from worker.core.events import (
+    BundleOffered,
+    DatabaseRefused,
+    DatabaseUnreachable,
+    JobFailed,
+    LockWaiting,
+    TargetPaused,
+    WorkerDraining,
+)
 from worker.core.job import JobState
 from worker.core.migration_events import MigrationStarted, SegmentFinished
 from worker.core.probe import probe
@@ -98,7 +106,7 @@ def status_of(event: Event) -> str | None:
     """What `systemctl status` shows from this event on; None where it changes nothing."""
     status = None
     match event:
-        case DatabaseUnreachable(message):
+        case DatabaseUnreachable(message) | DatabaseRefused(message):
             status = f"no database: {message}"
         case BundleOffered(label=label):
             status = f"looking at bundle {label}"

@@ -14,6 +14,7 @@ from tests.fixtures.statuses import a_row, a_snapshot, a_status
 from worker.core.event import Event, Outcome
 from worker.core.events import (
     BundleOffered,
+    DatabaseRefused,
     DatabaseUnreachable,
     JobFailed,
     LockReleased,
@@ -108,6 +109,7 @@ def test_a_text_that_is_no_unicode_is_sent_all_the_same(listening: ServiceManage
     ("event", "status"),
     [
         (DatabaseUnreachable("connection refused", 0.5), "no database: connection refused"),
+        (DatabaseRefused("wrong password", "check it", 4, 0.5), "no database: wrong password"),
         (BundleOffered("1.4.0", "abc", "published"), "looking at bundle 1.4.0"),
         (
             LockWaiting("owner", "migrate", "10.0.0.1", 7, "now", ours=False),
