@@ -12,7 +12,16 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from worker.core.event import Event, Outcome
-from worker.core.events import JobFailed, JobFinished, JobStarted, LockAcquired, LockTimedOut, LockWaiting, WorkerWoken
+from worker.core.events import (
+    JobFailed,
+    JobFinished,
+    JobStarted,
+    LockAcquired,
+    LockReleased,
+    LockTimedOut,
+    LockWaiting,
+    WorkerWoken,
+)
 from worker.core.job import JobState
 from worker.core.migration_events import MigrationFinished
 from worker.core.probe import target_is_ready
@@ -52,7 +61,8 @@ class Round:
                 self._lock_is_free(target)
                 self.waiting.add(target)
                 self.strangers.update(() if ours else (target,))
-            case LockAcquired() | LockTimedOut():
+            case LockAcquired() | LockTimedOut() | LockReleased():
+                # One that was got and found nothing to do is only given back.
                 self._lock_is_free(target)
             case JobStarted(pending=pending):
                 self.jobs[target] = Job(now, pending)

@@ -20,6 +20,7 @@ from worker.core.events import (
     JobStarted,
     ListenerLost,
     LockAcquired,
+    LockReleased,
     LockTimedOut,
     LockWaiting,
     ReadinessSet,
@@ -217,7 +218,7 @@ def test_beyond_the_limit_targets_are_counted_by_state_only(metrics: Metrics) ->
 
 
 def test_a_strangers_lock_is_told_until_the_lock_is_ours(metrics: Metrics) -> None:
-    for ended in (LockAcquired(4, 1.0), LockTimedOut(9.0), FAILED, waiting(ours=True)):
+    for ended in (LockAcquired(4, 1.0), LockReleased(0.1), LockTimedOut(9.0), FAILED, waiting(ours=True)):
         metrics.sink(waiting(ours=False), {"target": TARGET})
         assert value(metrics, "lock_held_by_stranger") == 1
         metrics.sink(ended, {"target": TARGET})
@@ -294,7 +295,7 @@ def test_what_was_cut_off_without_a_word_is_over_with_the_next_round(metrics: Me
 def test_waiting_for_a_replica_is_waiting_and_not_for_a_stranger(metrics: Metrics) -> None:
     metrics.sink(waiting(ours=True), {"target": TARGET})
     assert (value(metrics, "lock_waiting"), value(metrics, "lock_held_by_stranger")) == (1, 0)
-    metrics.sink(LockAcquired(4, 1.0), {"target": TARGET})
+    metrics.sink(LockReleased(0.1), {"target": TARGET})
     assert value(metrics, "lock_waiting") == 0
 
 
