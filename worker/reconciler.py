@@ -58,7 +58,7 @@ _MENDED_IN_PLACE = frozenset(
 )
 _FOR_A_PERSON = frozenset({"login", "no_such_database", "setting"})
 # A secret that is rotated is wrong for a moment.
-_PERSISTENT = 4
+_PERSISTENT = 6
 _PROBE_SECONDS = 30.0
 _HINTS = Backoff(first=0.05, ceiling=2.0)
 
@@ -91,6 +91,7 @@ class Reconciler:
         self._rhythm = rhythm
         self._session: Session | None = None
         self._failures = 0
+        self._refusals = 0
         self._told: str | None = None
         self._place: str | None = None
         self._known: dict[str, str] = {}
@@ -160,7 +161,7 @@ class Reconciler:
             await self._stopped(error, emit)
         except DrainedError:
             return 0.0
-        self._failures = 0
+        self._failures = self._refusals = 0
         return self._rhythm.poll * (0.5 + self._rhythm.jitter() / 2)
 
     async def _reconcile(self, emit: Emitter) -> None:
@@ -208,6 +209,7 @@ class Reconciler:
 
     def _tried_in_vain(self, error: TidegateError, emit: Emitter) -> float:
         self._failures += 1
+        self._refusals = self._refusals + 1 if error.reason in _FOR_A_PERSON else 0
         delay = _RETRY.delay(self._failures, self._rhythm.jitter())
         if isinstance(error, FencedError):
             # Another worker was quicker, and has left something to do or not. Twice in a row is no race any more.
@@ -215,7 +217,7 @@ class Reconciler:
         self._board.unreachable(error.message)
         # The lock's own event told of a lock that was not free in time.
         if error.reason != "lock_timeout":
-            emit(_lost(error, self._failures, delay))
+            emit(_lost(error, self._refusals, delay))
         return delay
 
     def _tell(self, report: Report, emit: Emitter) -> None:
@@ -235,8 +237,8 @@ class Reconciler:
         self._board.released()
 
 
-def _lost(error: TidegateError, attempts: int, delay: float) -> Event:
+def _lost(error: TidegateError, refusals: int, delay: float) -> Event:
     """What to tell of a database that is away: a person is asked for only where waiting has not helped."""
-    if error.reason in _FOR_A_PERSON and attempts >= _PERSISTENT:
-        return DatabaseRefused(error.message, error.hint, attempts, delay)
+    if refusals >= _PERSISTENT:
+        return DatabaseRefused(error.message, error.hint, refusals, delay)
     return DatabaseUnreachable(error.message, delay)

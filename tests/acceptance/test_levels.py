@@ -14,10 +14,10 @@ def test_a_password_that_stays_wrong_becomes_an_error_and_the_worker_goes_on_try
     worker = start_worker(tidegate, database.dsn_as(password="wrong"), "--source", source)  # noqa: S106 - on purpose
     refused = worker.process.wait_for_event("database.refused", 60)
     (first, *_) = [event for event in worker.process.events if event["event"].startswith("database.")]
-    assert (refused["level"], refused["attempts"]) == ("error", 4)
+    assert (refused["level"], refused["attempts"]) == ("error", 6)
     assert (first["event"], first["level"]) == ("database.unreachable", "warning")
     assert "check user and password" in refused["hint"]
-    worker.process.wait_for_event("database.refused", 60, attempts=5)
+    worker.process.wait_for_event("database.refused", 60, attempts=7)
     assert worker.metric("tidegate_database_reachable") == 0
     assert worker.stop() == 0
 
