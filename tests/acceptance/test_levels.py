@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.fixtures.held import HELD, holding
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database
 from tests.fixtures.workers import complaints, eventually, migrations_in, start_worker, tables
@@ -17,7 +18,8 @@ def test_a_password_that_stays_wrong_becomes_an_error_and_the_worker_goes_on_try
     assert (refused["level"], refused["attempts"]) == ("error", 6)
     assert (first["event"], first["level"]) == ("database.unreachable", "warning")
     assert "check user and password" in refused["hint"]
-    worker.process.wait_for_event("database.refused", 60, attempts=7)
+    assert refused["delay_seconds"] > 0
+    assert worker.process.exit_code is None
     assert worker.metric("tidegate_database_reachable") == 0
     assert worker.stop() == 0
 
@@ -36,14 +38,15 @@ def test_a_server_that_is_away_is_no_error_and_is_found_again(
     assert complaints(worker.process) == []
 
 
-def test_a_lock_that_is_not_free_in_time_is_tried_again_and_no_error(
+async def test_a_lock_that_is_not_free_in_time_is_tried_again_and_no_error(
     tidegate: StartTidegate, database: Database, tmp_path: Path
 ) -> None:
-    first = migrations_in(tmp_path / "1", {1: "SELECT pg_sleep(3);\n"})
-    busy = tidegate("up", "--source", first, "--log-level", "info", env={"DB_URL": database.dsn})
-    busy.wait_for_event("migration.started")
-    worker = start_worker(tidegate, database.dsn, "--source", first, "--advisory-timeout", "500ms")
-    worker.process.wait_for_event("lock.timed_out", level="warning")
+    source = migrations_in(tmp_path / "sql", {1: HELD})
+    async with holding(database):
+        busy = tidegate("up", "--source", source, "--log-level", "info", env={"DB_URL": database.dsn})
+        await busy.line(lambda line: "migration.retried" in line, 60)
+        worker = start_worker(tidegate, database.dsn, "--source", source, "--advisory-timeout", "500ms")
+        worker.process.wait_for_event("lock.timed_out", 60, level="warning")
     worker.until("/readyz")
     assert complaints(worker.process) == []
     assert not [event for event in worker.process.events if event["event"] == "database.unreachable"]
