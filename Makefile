@@ -66,8 +66,8 @@ verify: check tools servers ## everything, the slow tests too, on every server v
 lock: $(READY) ## write the lock files anew; UPGRADE=--upgrade takes newer versions
 	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" \
 		| UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) - -o requirements-build.lock
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml requirements-build.lock --extra embedded --group dev -o requirements-dev.lock
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml -c requirements-dev.lock -o requirements.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml requirements-build.lock --extra embedded --extra sign --group dev -o requirements-dev.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml --extra sign -c requirements-dev.lock -o requirements.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --group tools -c requirements-dev.lock -o requirements-tools.lock
 
 clean: ## remove what was built or cached, the environment included

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.fixtures.plans import a_bundle, applied, entry, golang, half_down, steps
 from worker.core.bundle import OrderPolicy
-from worker.core.lender import lender
+from worker.core.lender import lenders
 from worker.core.plan import Back, Borrowed, Entry, Goal, Latest, Next, Observed, Pending, Refused, To, VersionRow
 from worker.core.planner import lacking, plan
 from worker.core.wanted import Published
@@ -117,26 +117,26 @@ def test_what_another_program_applied_and_nobody_has_is_refused_with_both_ways_o
 
 def test_the_bundle_that_the_ledger_names_lends_first() -> None:
     bundles = [a_published(1, 1, 2, 3), a_published(2, 1, 2, 3, 4), a_published(3, 1, 2, 3, 4, 5)]
-    assert lender(entry(3), "2.0", bundles) == bundles[1]
+    assert lenders(entry(3), "2.0", bundles)[0] == bundles[1]
 
 
 def test_the_newest_that_fits_lends_where_the_ledger_names_none_that_does() -> None:
     bundles = [a_published(1, 1, 4), a_published(2, 1, 4, 5), a_published(3, 1)]
-    assert lender(entry(4), "gone", bundles) == bundles[1]
-    assert lender(entry(4), "3.0", bundles) == bundles[1]
+    assert lenders(entry(4), "gone", bundles)[0] == bundles[1]
+    assert lenders(entry(4), "3.0", bundles)[0] == bundles[1]
 
 
 def test_a_withdrawn_bundle_lends() -> None:
     withdrawn = a_published(2, 1, 4, withdrawn=True)
-    assert lender(entry(4), "2.0", [a_published(1, 1), withdrawn]) == withdrawn
+    assert lenders(entry(4), "2.0", [a_published(1, 1), withdrawn])[0] == withdrawn
 
 
 def test_a_file_that_is_not_the_one_applied_lends_nothing() -> None:
     changed = replace(entry(4), checksum="0" * 64)
     bundles = [a_published(1, 1, 4), a_published(2, 4)]
-    assert lender(changed, "1.0", bundles) is None
+    assert lenders(changed, "1.0", bundles) == []
 
 
 def test_any_file_fits_where_no_checksum_is_recorded() -> None:
     adopted = Entry(4, "", None)
-    assert lender(adopted, "1.0", [a_published(1, 1), a_published(2, 1, 4)]) == a_published(2, 1, 4)
+    assert lenders(adopted, "1.0", [a_published(1, 1), a_published(2, 1, 4)])[0] == a_published(2, 1, 4)

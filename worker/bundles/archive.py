@@ -10,8 +10,9 @@ from typing import BinaryIO
 
 from worker.bundles.directory import read_directory
 from worker.bundles.members import CORRUPT, MAX_ARCHIVE_BYTES, Kind, Member, gzip_members, tar_members, zip_members
-from worker.core.bundle import Bundle, build_bundle, is_bundle_file
-from worker.core.limits import check_count, check_size, check_total
+from worker.core.bundle import Bundle, Vet, build_bundle, is_bundle_file, unvetted
+from worker.core.limits import SEAL_NAME, check_count, check_size, check_total
+from worker.core.seal import render_seal
 from worker.errors import BundleError
 
 _CHUNK = 1024 * 1024
@@ -28,23 +29,24 @@ _MACOS_FOLDER = "__MACOSX"
 _DEEPEST = 2
 
 
-def read_source(path: Path, label: str | None = None) -> Bundle:
+def read_source(path: Path, label: str | None = None, vet: Vet = unvetted) -> Bundle:
     """Read a bundle from an archive if `path` has the ending of one, and else from a directory.
 
     Raises:
         BundleError: As `read_archive` and `read_directory` do.
     """
-    return read_directory(path, label) if _reader(path) is None else read_archive(path, label)
+    return read_directory(path, label, vet) if _reader(path) is None else read_archive(path, label, vet)
 
 
-def read_archive(path: Path, label: str | None = None) -> Bundle:
-    """Read the migrations and the `bundle.toml` of a `.tar.gz`, `.tgz`, `.tar` or `.zip` archive, in memory.
+def read_archive(path: Path, label: str | None = None, vet: Vet = unvetted) -> Bundle:
+    """Read the migrations, `bundle.toml` and `bundle.sig` of a `.tar.gz`, `.tgz`, `.tar` or `.zip` archive, in memory.
 
     They lie at the top, or in the one folder that holds all files; other folders are left out, as a directory's are.
 
     Raises:
         BundleError: It cannot be read, is of another format or corrupt, has a member that is refused or more than
             is allowed, or what it holds makes no bundle.
+        RefusedError: Its signature is not what `vet` takes, or not of these files.
     """
     source = f"the archive {str(path)!r}"
     members = _reader(path)
@@ -55,7 +57,7 @@ def read_archive(path: Path, label: str | None = None) -> Bundle:
             found = _read_all(stream, source)
     except CORRUPT as error:
         raise BundleError(f"{source} is cut short or malformed: {error}", hint="pack or copy it again") from error
-    return build_bundle(_flatten(found), label, source)
+    return build_bundle(_flatten(found), label, source, vet)
 
 
 def _reader(path: Path) -> Callable[[io.RawIOBase], Generator[Member]] | None:
@@ -149,12 +151,17 @@ def _replace(bundle: Bundle, out: Path) -> None:
             raise
 
 
+def _members(bundle: Bundle) -> list[tuple[str, bytes]]:
+    seal = {} if bundle.seal is None else {SEAL_NAME: render_seal(bundle.seal).encode()}
+    return sorted({**bundle.files, **seal}.items())
+
+
 def _write(bundle: Bundle, file: BinaryIO) -> None:
     with (
         gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as compressed,
         tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for name, content in sorted(bundle.files.items()):
+        for name, content in _members(bundle):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))

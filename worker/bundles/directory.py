@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from worker.core.bundle import Bundle, build_bundle, is_bundle_file
+from worker.core.bundle import Bundle, Vet, build_bundle, is_bundle_file, unvetted
 from worker.core.limits import MAX_FILE_BYTES, check_count, check_size, check_total
 from worker.errors import BundleError
 
@@ -30,11 +30,12 @@ def _checked(path: str, text: str) -> Path:
     return Path(path)
 
 
-def read_directory(path: Path, label: str | None = None) -> Bundle:
-    """Read the migrations and the `bundle.toml` of one directory, without its subdirectories.
+def read_directory(path: Path, label: str | None = None, vet: Vet = unvetted) -> Bundle:
+    """Read the migrations, the `bundle.toml` and the `bundle.sig` of one directory, without its subdirectories.
 
     Raises:
         BundleError: It is missing, no directory, unreadable or empty, or what it holds makes no bundle.
+        RefusedError: Its signature is not what `vet` takes, or not of these files.
     """
     source = f"the directory {str(path)!r}"
     try:
@@ -49,7 +50,7 @@ def read_directory(path: Path, label: str | None = None) -> Bundle:
         raise BundleError(f"{source} cannot be read: {error.strerror}", hint=hint) from error
     if not entries:
         raise BundleError(f"{source} is empty", hint="check the path, and that its volume has content")
-    return build_bundle(_read_all(entries, source), label, source)
+    return build_bundle(_read_all(entries, source), label, source, vet)
 
 
 def _entries(path: Path) -> list[Path]:

@@ -14,10 +14,14 @@ import anyio
 
 from worker.applier.limits import Limits
 from worker.bundles.directory import local_path, read_directory
+from worker.bundles.keys import read_trusted
+from worker.bundles.trust import Terms, Trust
 from worker.core.backoff import Backoff
-from worker.core.bundle import Bundle
+from worker.core.bundle import Bundle, Vet, unvetted
 from worker.core.checkpoint import Checkpoint, pass_by
 from worker.core.event import Emitter, Level, Sink
+from worker.core.events import BundleDoubted
+from worker.core.trust import Policy
 from worker.errors import BundleError, NoDatabaseError, TidegateError, UsageError
 from worker.jobs.site import Rivals, Site
 from worker.log import LogFormat, LogSink, Redactor, Secret, log_sink
@@ -94,21 +98,37 @@ class App:
                 advisory_timeout=None if limits.advisory_ms is None else limits.advisory_ms / 1000,
                 block_budget_ms=limits.block_budget_ms or 0,
             ),
+            trust=self.trust,
         )
 
-    def source(self) -> Bundle | None:
-        """The directory that was given, read now."""
-        source = self.settings.target.source
-        return None if source is None else self.read(source, "source", self.settings.target.label)
+    @cached_property
+    def trust(self) -> Trust:
+        """Whom the settings trust; the keys are read whenever they are needed, so that they can be changed."""
+        return self.trust_under(self.settings.trust.policy)
 
-    def read(self, path: str, setting: str, label: str | None = None) -> Bundle:
+    def trust_under(self, policy: Policy) -> Trust:
+        """The same under another policy."""
+        said = self.settings.trust
+        terms = Terms(policy, said.audience or "", self.settings.target.line, said.min_sequence)
+        return Trust(terms, partial(read_trusted, said.keys), time.time, lambda why: self.emit(BundleDoubted(why)))
+
+    def source(self) -> Bundle | None:
+        """The directory that was given, read now, if it is trusted."""
+        source = self.settings.target.source
+        if source is None:
+            return None
+        bundle = self.read(source, "source", self.settings.target.label, self.trust.vet)
+        self.trust.offered(bundle)
+        return bundle
+
+    def read(self, path: str, setting: str, label: str | None = None, vet: Vet = unvetted) -> Bundle:
         """Read the directory that a setting names.
 
         Raises:
             BundleError: It holds no usable bundle; names the flag or the variable too.
         """
         try:
-            return read_directory(local_path(path), label)
+            return read_directory(local_path(path), label, vet)
         except BundleError as error:
             origin = next(each.origin for each in self.settings.in_force if each.name == setting)
             raise BundleError(f"{origin}: {error.message}", hint=error.hint) from error

@@ -1,4 +1,4 @@
-"""`tidegate bundle …`: pack, list, verify and withdraw bundles."""
+"""`tidegate bundle …`: pack, sign, list, verify and withdraw bundles."""
 
 import argparse
 from pathlib import Path
@@ -9,10 +9,11 @@ import anyio
 from worker.applier.run import read
 from worker.bundles.archive import pack, read_source
 from worker.bundles.directory import local_path
+from worker.cli import sealing
 from worker.cli.app import App
 from worker.cli.arguments import SettingsParser
 from worker.cli.output import print_json, print_line, print_table
-from worker.core.bundle import Bundle
+from worker.core.bundle import Bundle, Vet, unsealed, unvetted
 from worker.core.migration import Direction
 from worker.errors import ExitCode
 from worker.jobs.look import look
@@ -29,10 +30,17 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     packing = verbs.add_parser("pack", help="write a directory as a .tar.gz that is the same for the same content")
     packing.add_argument("bundle", metavar="SOURCE")
     packing.add_argument("--out", "-o", metavar="FILE", required=True)
+    sealing.add_claim_arguments(packing, "--sign")
+    sealing.add_key_arguments(verbs.add_parser("keygen", help="make a pair of keys to sign with"))
+    signing = verbs.add_parser("sign", help="sign a directory: writes its bundle.sig")
+    signing.add_argument("bundle", metavar="DIR")
+    sealing.add_claim_arguments(signing, "--key")
     listing = verbs.add_parser("list", help="list what was published on the line")
     listing.add_argument("--json", action="store_true", help="print a JSON document")
-    verifying = verbs.add_parser("verify", help="check a directory or an archive and every script in it")
-    verifying.add_argument("bundle", metavar="SOURCE")
+    verifying = verbs.add_parser("verify", help="check a directory or an archive, or all that is published")
+    verifying.add_argument(
+        "bundle", metavar="SOURCE", nargs="?", help="without one, what the database holds is checked"
+    )
     withdrawing = verbs.add_parser("withdraw", help="take a bundle back; no SQL is run")
     withdrawing.add_argument("bundle", metavar="LABEL")
 
@@ -41,12 +49,15 @@ def run(_verb: str, flags: "Flags") -> ExitCode:
     """Run one of the verbs of `bundle`."""
     match flags.own.what:
         case "pack":
-            bundle = _checked(flags)
-            pack(bundle, Path(flags.own.out))
-            print_line(f"{flags.own.out}: {bundle.label}, {len(bundle.migrations)} migrations, digest {bundle.digest}")
+            _pack(flags)
+        case "keygen":
+            sealing.keygen(flags)
+        case "sign":
+            app = App(flags)
+            _checked(flags, unsealed)
+            print_line(f"{flags.own.bundle}: {_told(app, sealing.sign(app, flags))}")
         case "verify":
-            bundle = _checked(flags)
-            print_line(f"{bundle.label}: {len(bundle.migrations)} migrations, digest {bundle.digest}")
+            _verify(App(flags), flags)
         case "list":
             anyio.run(_list, App(flags), flags)
         case _:
@@ -54,8 +65,33 @@ def run(_verb: str, flags: "Flags") -> ExitCode:
     return ExitCode.OK
 
 
-def _checked(flags: "Flags") -> Bundle:
-    bundle = read_source(local_path(flags.own.bundle), flags.settings["label"])
+def _pack(flags: "Flags") -> None:
+    if flags.own.keys:
+        app = App(flags)
+        bundle = sealing.sealed(app, flags, _checked(flags, unsealed, app.settings.target.label))
+    else:
+        bundle = _checked(flags, unvetted, flags.settings["label"])
+    pack(bundle, Path(flags.own.out))
+    print_line(f"{flags.own.out}: {bundle.label}, {len(bundle.migrations)} migrations, digest {bundle.digest}")
+
+
+def _verify(app: App, flags: "Flags") -> None:
+    """Check a source, and what is published where no source or a database was named besides."""
+    policy = sealing.strict(app)
+    if flags.own.bundle is not None:
+        bundle = _checked(flags, app.trust_under(policy).vet, app.settings.target.label)
+        print_line(_told(app, bundle))
+    if flags.own.bundle is None or flags.settings["database"] is not None:
+        anyio.run(sealing.verify_published, app, policy)
+
+
+def _told(app: App, bundle: Bundle) -> str:
+    said = f"{bundle.label}: {len(bundle.migrations)} migrations, digest {bundle.digest}"
+    return f"{said}; {sealing.described(app, bundle)}"
+
+
+def _checked(flags: "Flags", vet: Vet, label: str | None = None) -> Bundle:
+    bundle = read_source(local_path(flags.own.bundle), label, vet)
     for migration in bundle.migrations:
         for direction in Direction:
             read(migration, direction)
@@ -91,7 +127,8 @@ def _cells(row: Row, wanted: str | None) -> tuple[object, ...]:
     published, versions = row.published, sorted(row.published.checksums)
     state = "wanted" if published.label == wanted else "withdrawn" if published.withdrawn else ""
     when = row.published_at.isoformat(sep=" ", timespec="seconds")
-    return published.label, f"{versions[0]}..{versions[-1]}", published.digest[:12], when, row.published_by, state
+    span = f"{versions[0]}..{versions[-1]}" if versions else "none"
+    return published.label, span, published.digest[:12], when, row.published_by, state
 
 
 async def _withdraw(app: App, label: str) -> None:

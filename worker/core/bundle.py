@@ -2,16 +2,25 @@
 
 import tomllib
 from bisect import bisect_left
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
-from worker.core.limits import MANIFEST_NAME, check_count, check_file_name, check_label, check_size, check_total
+from worker.core.limits import (
+    MANIFEST_NAME,
+    SEAL_NAME,
+    check_count,
+    check_file_name,
+    check_label,
+    check_size,
+    check_total,
+)
 from worker.core.migration import MAX_VERSION, Direction, Migration, Side, parse_file_name, parse_side
-from worker.errors import BundleError
+from worker.core.seal import Seal, parse_seal
+from worker.errors import BundleError, RefusedError
 
 
 class OrderPolicy(Enum):
@@ -38,13 +47,17 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A checked bundle; `migrations` is sorted by version, `files` holds the raw bytes by name."""
+    """A checked bundle; `migrations` is sorted by version, `files` holds the raw bytes by name.
+
+    `seal` is its `bundle.sig`, which is no part of its files or its digest, None where it has none.
+    """
 
     migrations: tuple[Migration, ...]
     files: Mapping[str, bytes] = field(repr=False)
     digest: str
     manifest: Manifest
     label: str
+    seal: Seal | None = None
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -77,32 +90,74 @@ class Relation(Enum):
     DIVERGED = "diverged"
 
 
-def build_bundle(files: Mapping[str, bytes], label: str | None = None, source: str = "the bundle") -> Bundle:
+Vet = Callable[[Mapping[str, bytes], bytes | None, str], Seal | None]
+"""Reads the `bundle.sig` of raw files, before these are parsed, or raises; the last argument is their source's name."""
+
+
+def unvetted(files: Mapping[str, bytes], raw: bytes | None, source: str) -> Seal | None:
+    """Take any bundle, whoever signed it; but a seal has to be one, and of these files.
+
+    Raises:
+        RefusedError: It is not.
+    """
+    if raw is None:
+        return None
+    seal, digest = parse_seal(raw), digest_of(files)
+    if seal.digest != digest:
+        raise RefusedError(
+            f"{source}: its files are not those that were signed (digest {digest[:12]}, signed was {seal.digest[:12]})",
+            hint=f"restore them, or sign them again; where nothing needs to be signed, remove {SEAL_NAME}",
+            reason="untrusted",
+        )
+    return seal
+
+
+def unsealed(_files: Mapping[str, bytes], _raw: bytes | None, _source: str) -> Seal | None:
+    """Take the files of any bundle and leave its seal: it is to be signed anew."""
+    return None
+
+
+def build_bundle(
+    files: Mapping[str, bytes], label: str | None = None, source: str = "the bundle", vet: Vet = unvetted
+) -> Bundle:
     """Check files and make a bundle of them; the SQL itself is not looked at.
 
     Args:
-        files: Raw bytes by base name. Names that are neither a migration's nor `bundle.toml` are left out.
-        label: Goes before the label in `bundle.toml`; without either it is derived from the digest.
+        files: Raw bytes by base name. Names that are no migration's, `bundle.toml` or `bundle.sig` are left out.
+        label: Goes before the label in `bundle.toml`, and has to be the signed one where there is one; without any it
+            is derived from the digest.
         source: What messages call the place that the files come from.
+        vet: Is asked first, and reads the seal.
 
     Raises:
         BundleError: There is no migration, two files hold the same side of a version, or a file, a directive,
             `bundle.toml` or the label is not acceptable.
+        RefusedError: `bundle.sig` is malformed, or made for other files or another label.
     """
     if label is not None:
         check_label(label, "the label")
-    kept = {name: files[name] for name in sorted(files) if is_bundle_file(name)}
+    kept = {name: files[name] for name in sorted(files) if is_bundle_file(name) and name != SEAL_NAME}
     _check_limits(kept, source)
+    seal = vet(kept, files.get(SEAL_NAME), source)
+    if seal is not None and label not in {None, seal.claims.label}:
+        raise RefusedError(
+            f"{source} is signed as {seal.claims.label}, and the label {label} was given",
+            hint="leave the label out, or sign it again with that label",
+            reason="untrusted",
+        )
+    digest = digest_of(kept)
     migrations = _migrations(kept, source)
     manifest = parse_manifest(kept[MANIFEST_NAME]) if MANIFEST_NAME in kept else Manifest()
     _check_serves(manifest, migrations[-1].version)
-    digest = digest_of(kept)
+    if seal is not None:
+        manifest = replace(manifest, line=seal.claims.line)
     return Bundle(
         migrations=migrations,
         files=MappingProxyType(kept),
         digest=digest,
         manifest=manifest,
-        label=label or manifest.label or derived_label(digest),
+        label=label or (seal and seal.claims.label) or manifest.label or derived_label(digest),
+        seal=seal,
     )
 
 
@@ -112,7 +167,7 @@ def is_bundle_file(name: str) -> bool:
     Raises:
         BundleError: It is a migration's name with a version that is too high.
     """
-    return name == MANIFEST_NAME or parse_file_name(name) is not None
+    return name in {MANIFEST_NAME, SEAL_NAME} or parse_file_name(name) is not None
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:

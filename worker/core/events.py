@@ -98,6 +98,14 @@ class BundleOffered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BundleDoubted(Event):
+    """A bundle was used in spite of its signatures, since TIDEGATE_TRUST is `warn`."""
+
+    level: ClassVar[Level] = Level.WARNING
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class BundleKept(Event):
     """An offered bundle was not made wanted, since it does not extend the wanted one."""
 

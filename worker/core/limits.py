@@ -3,9 +3,10 @@
 import re
 from typing import Final
 
-from worker.errors import BundleError
+from worker.errors import BundleError, RefusedError
 
 MANIFEST_NAME: Final = "bundle.toml"
+SEAL_NAME: Final = "bundle.sig"
 
 MAX_FILES: Final = 100_000
 """Files of a bundle, and members of an archive."""
@@ -15,6 +16,9 @@ MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 
 MAX_MANIFEST_BYTES: Final = 64 * 1024
 """The file `bundle.toml`."""
+
+MAX_SEAL_BYTES: Final = 16 * 1024
+"""The file `bundle.sig`."""
 
 MAX_TOTAL_BYTES: Final = 512 * 1024 * 1024
 """All files of a bundle together."""
@@ -38,7 +42,12 @@ def check_size(name: str, size: int) -> None:
 
     Raises:
         BundleError: It is larger; names the file.
+        RefusedError: A `bundle.sig` of more than `MAX_SEAL_BYTES`, which is no signature.
     """
+    if name == SEAL_NAME and size > MAX_SEAL_BYTES:
+        raise RefusedError(
+            f"{SEAL_NAME} has more than {MAX_SEAL_BYTES} bytes", hint="sign the bundle again", reason="untrusted"
+        )
     most = MAX_MANIFEST_BYTES if name == MANIFEST_NAME else MAX_FILE_BYTES
     if size > most:
         raise BundleError(f"{name!r:.120} has more than {most} bytes", hint="make the file smaller")

@@ -43,25 +43,25 @@ async def adopt(session: Session, site: Site, given: Bundle | None = None) -> Ad
         FencedError: Another worker has taken the target over.
     """
     view = await look_settled(session, site, given)
-    if await _decide(session, view, given) is None:
+    if await _decide(session, site, view, given) is None:
         return _nothing(view)
     view = await current(session, site, view, given)
     async with holding(session, site, view) as held:
         view = await look(session, site, given)
-        decided = await _decide(session, view, given)
+        decided = await _decide(session, site, view, given)
         # Another person may have done it meanwhile.
         return _nothing(view) if decided is None else await _follow(held, site, view, given, decided)
 
 
-async def _decide(session: Session, view: View, given: Bundle | None) -> Accept | None:
-    decided = accept(await at_hand(session, view, given), view.observation.observed)
+async def _decide(session: Session, site: Site, view: View, given: Bundle | None) -> Accept | None:
+    decided = accept(await at_hand(session, site, view, given), view.observation.observed)
     if isinstance(decided, Refused):
         raise refused(decided, view.survey.target)
     return None if isinstance(decided, UpToDate) else decided
 
 
 async def _follow(held: Held, site: Site, view: View, given: Bundle | None, decided: Accept) -> Adopted:
-    bundle = await at_hand(held.session, view, given)
+    bundle = await at_hand(held.session, site, view, given)
     version, pin = _version(view), PIN if decided.forgotten else None
     async with amending(held, site, view, "adopting versions", _followed(view, decided)) as half:
         await half.forget_above(held, version, Action.ADOPT)

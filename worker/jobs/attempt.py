@@ -6,16 +6,19 @@ from typing import assert_never
 
 import anyio
 
+from worker.bundles.trust import Warrant
 from worker.core.checkpoint import Checkpoint
 from worker.core.event import Outcome
 from worker.core.events import FenceRejected, JobFailed, JobFinished, JobStarted
 from worker.core.job import JobEvent
+from worker.core.migration import Direction
 from worker.core.plan import Pending, Refused, UpToDate
 from worker.core.readiness import Readiness
 from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TidegateError, TimedOutError
 from worker.jobs.execution import Execution, Statement
 from worker.jobs.look import View, is_wanted
 from worker.jobs.offer import check_scripts, refused
+from worker.jobs.published import place_of
 from worker.jobs.site import LATEST, Report, Request, Result, Site
 from worker.jobs.work import Work
 from worker.postgres.faults import ConnectionLostError, FencedError
@@ -35,6 +38,7 @@ class Attempt:
         self._view = view
         self._bundle = work.bundle
         self._plan = work.plan
+        self._lent = work.lent
         self._home = HomeHalf(held.session, view.line)
         self._job: Job | None = None
         self._began = held.session.clock()
@@ -97,6 +101,7 @@ class Attempt:
             case Pending():
                 _check_agreed(request, self._plan)
                 await self._move(JobEvent.START, 0)
+                execution.warrant = self._warrant(self._plan)
                 check_scripts(self._plan.effects)
                 versions = [run.migration.version for run in self._plan.runs]
                 first, last = (versions[0], versions[-1]) if versions else (None, None)
@@ -104,6 +109,13 @@ class Attempt:
                 await execution.run(self._plan, request.pin)
             case _:
                 assert_never(self._plan)
+
+    def _warrant(self, pending: Pending) -> Warrant | None:
+        """Check the signatures once more, now that nothing is read any more before it is run."""
+        upwards = any(run.direction is Direction.UP for run in pending.runs)
+        trust, place = self._site.trust, place_of(self._view)
+        trust.check_line(self._view.line, self._view.survey.target.table)
+        return trust.warrant(self._bundle, self._lent, place, upwards=upwards)
 
     async def _record(self, execution: Execution, error: BaseException) -> None:
         """Say what became of the job; the ledger stays the truth where this cannot be said."""

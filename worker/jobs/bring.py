@@ -1,6 +1,5 @@
 """Brings a target to a goal: look, lock, look again, raise the fence, decide, apply, record, release."""
 
-from dataclasses import replace
 from typing import assert_never
 
 from worker import control_schema
@@ -13,6 +12,7 @@ from worker.jobs.decide import Decision, decide, decide_early
 from worker.jobs.look import Control, View, is_wanted, look, look_settled
 from worker.jobs.offer import publish
 from worker.jobs.preflight import check_standing
+from worker.jobs.published import load
 from worker.jobs.site import Report, Request, Site
 from worker.jobs.work import work_out
 from worker.postgres.home_half import HomeHalf
@@ -130,9 +130,9 @@ class _Bringing:
         row = view.wanted
         if row is None:
             raise AssertionError("decided before: nothing is wanted")
-        if self._at_hand is None or self._at_hand.digest != row.published.digest:
-            self._at_hand = await HomeHalf(self._session, view.line).load(row)
-        return replace(self._at_hand, label=row.published.label)
+        self._at_hand = await load(self._session, self._site, view, row, self._at_hand)
+        self._site.trust.seen(self._at_hand)
+        return self._at_hand
 
     def _report(self, view: View, decision: Decision) -> Report:
         return Report(

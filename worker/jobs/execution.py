@@ -1,5 +1,7 @@
 """One job under the lock: brings a plan's effects about, and states in the readiness row what came of them."""
 
+from typing import TYPE_CHECKING
+
 from worker.applier.run import Applier, applying
 from worker.core.assess import assess
 from worker.core.bundle import Bundle
@@ -14,6 +16,9 @@ from worker.postgres.home_half import Row
 from worker.postgres.lock import Held
 from worker.postgres.target_half import Action, TargetHalf, lower_readiness_sql, pin_sql
 from worker.postgres.transaction import fenced
+
+if TYPE_CHECKING:
+    from worker.bundles.trust import Warrant
 
 
 class DrainedError(Exception):
@@ -61,6 +66,7 @@ class Execution:
         self.observed = view.observation.observed
         self.applied: list[int] = []
         self.adopted = 0
+        self.warrant: Warrant | None = None
 
     async def run(self, pending: Pending, pin: str | None) -> None:
         """Bring the effects about, one after the other; `pin` goes into each one's transaction.
@@ -85,6 +91,8 @@ class Execution:
             if self._is_deferred(effect):
                 # What the gate waits for is done: nobody need wait for the rest.
                 await self.write_readiness()
+            if self.warrant is not None:
+                self.warrant.check(effect.migration.up if effect.direction is Direction.UP else effect.migration.down)
             also = (*self._lowered(effect), *(() if pin is None else (pin_sql(self._held, pin),)))
             await applier.run(effect, then.highest, also)
             self.applied.append(effect.migration.version)

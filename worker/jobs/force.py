@@ -36,7 +36,7 @@ async def force(session: Session, site: Site, version: int, given: Bundle | None
         view = await look(session, site, given)
         if not view.survey.has_table:
             await TargetHalf(held.session, held.target).ensure_version_table()
-        bundle, said = await at_hand(held.session, view, given), None if version == EMPTY else version
+        bundle, said = await at_hand(held.session, site, view, given), None if version == EMPTY else version
         new = _implied(view.observation.observed, said, bundle)
         then = _forced(view.observation.observed, said, new)
         async with amending(held, site, view, "forcing the version", then) as half:

@@ -1,5 +1,7 @@
 """Publishes a bundle, after a look at whether it can be applied at all; what is refused changes nothing."""
 
+from functools import partial
+
 from worker import control_schema
 from worker.core.bundle import Bundle, Relation
 from worker.core.events import BundleKept, BundleOffered, BundlePublished
@@ -19,6 +21,7 @@ from worker.core.wanted import (
 from worker.errors import RefusedError
 from worker.jobs.look import Control, View, is_wanted, order_of
 from worker.jobs.preflight import check_publisher
+from worker.jobs.published import place_of
 from worker.jobs.site import LATEST, Site
 from worker.postgres.home_half import HomeHalf
 from worker.postgres.session import Session
@@ -31,14 +34,17 @@ async def publish(session: Session, site: Site, view: View, bundle: Bundle, inte
         RefusedError: It cannot be applied to this target, or its label belongs to other content.
         BundleError: A file that is pending cannot be run as SQL.
     """
-    if view.wanted is not None and is_wanted(view, bundle):
+    renews = intent is Intent.EXPLICIT and bundle.seal is not None
+    if view.wanted is not None and is_wanted(view, bundle) and not renews:
         decision: PublishDecision = AlreadyWanted(view.wanted.published)
     else:
         check(bundle, view, site)
+        _check_trust(bundle, view, site)
         if view.control is not Control.CURRENT:
             check_publisher(view.survey.standing)
             await control_schema.ensure(session, site.limits, site.readers)
-        decision = await HomeHalf(session, view.line).publish(bundle, intent)
+        may = partial(site.trust.check_publishing, bundle)
+        decision = await HomeHalf(session, view.line).publish(bundle, intent, may)
     _tell(session, view.line, bundle, decision)
     if isinstance(decision, LabelTaken):
         raise RefusedError(
@@ -47,6 +53,12 @@ async def publish(session: Session, site: Site, view: View, bundle: Bundle, inte
             reason="label",
         )
     return decision
+
+
+def _check_trust(bundle: Bundle, view: View, site: Site) -> None:
+    """Refuse to publish what would be refused where it is to be applied."""
+    site.trust.check_line(view.line, view.survey.target.table)
+    site.trust.check_place(bundle, place_of(view))
 
 
 def check(bundle: Bundle, view: View, site: Site) -> tuple[Effect, ...]:

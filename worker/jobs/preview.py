@@ -32,7 +32,7 @@ async def preview(session: Session, site: Site, given: Bundle | None, goal: Goal
         RefusedError: There is neither, or nothing may be done, and why.
     """
     view = await look(session, site, given)
-    bundle = await required_at_hand(session, view, given)
+    bundle = await required_at_hand(session, site, view, given)
     decided = (await work_out(session, site, view, bundle, goal)).plan
     if isinstance(decided, Refused):
         raise refused(decided, view.survey.target)

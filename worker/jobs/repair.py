@@ -36,7 +36,7 @@ async def compare(session: Session, site: Site, given: Bundle | None = None) -> 
         RefusedError: There is no bundle.
     """
     view = await look(session, site, given)
-    bundle = await required_at_hand(session, view, given)
+    bundle = await required_at_hand(session, site, view, given)
     return Repaired(view.survey.target, bundle.label, rewritten(bundle, view.observation.observed))
 
 
@@ -52,11 +52,11 @@ async def repair(
     """
     wanted = tuple(versions)
     view = await look(session, site, given)
-    _decide(view, await required_at_hand(session, view, given), wanted)
+    _decide(view, await required_at_hand(session, site, view, given), wanted)
     view = await current(session, site, view, given)
     async with holding(session, site, view) as held:
         view = await look(session, site, given)
-        bundle = await required_at_hand(held.session, view, given)
+        bundle = await required_at_hand(held.session, site, view, given)
         decided = _decide(view, bundle, wanted)
         async with amending(held, site, view, "accepting files", view.observation.observed) as half:
             await half.accept(held, {one.version: one.present for one in decided}, bundle.label, why)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from worker.applier.limits import Limits
+from worker.bundles.trust import OFF, Trust
 from worker.core.bundle import Bundle, OrderPolicy
 from worker.core.plan import Goal, Latest
 from worker.core.readiness import Readiness
@@ -31,6 +32,7 @@ class Site:
     readers: tuple[str, ...]
     rivals: Rivals
     limits: Limits
+    trust: Trust = OFF
 
 
 @dataclass(frozen=True, slots=True)

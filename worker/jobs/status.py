@@ -33,10 +33,14 @@ def target_status(view: View) -> TargetStatus:
 
 def _failure(job: Job | None) -> Failure | None:
     place = None if job is None or job.failure is None else job.failure.get("failure")
-    return None if place is None else Failure(**place)
+    try:
+        return None if place is None else Failure(**place)
+    except TypeError:
+        # A newer program wrote it, or somebody else.
+        return None
 
 
 def _refusal(job: Job | None) -> str | None:
     if job is None or job.failure is None or job.state not in {JobState.REFUSED, JobState.IN_DOUBT}:
         return None
-    return str(job.failure["message"])
+    return str(job.failure.get("message"))

@@ -15,9 +15,9 @@ SELECT u.checksum, u.content FROM unnest($1::text[], $2::bytea[]) AS u (checksum
 ON CONFLICT (checksum) DO NOTHING;
 
 -- name: insert_bundle
--- $1: line, $2: label, $3: digest, $4: names, $5: checksums, $6: required, $7: serves, $8: order, $9: intent.
-INSERT INTO :"schema".bundle (line, label, digest, names, checksums, required, serves, order_policy, intent)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+-- $1: line, $2: label, $3: digest, $4: names, $5: checksums, $6: required, $7: serves, $8: order, $9: intent, $10: seal.
+INSERT INTO :"schema".bundle (line, label, digest, names, checksums, required, serves, order_policy, intent, seal)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 RETURNING id;
 
 -- name: make_wanted
@@ -45,7 +45,15 @@ SELECT u.name, f.content
 FROM :"schema".bundle AS b
 CROSS JOIN LATERAL unnest(b.names, b.checksums) AS u (name, checksum)
 JOIN :"schema".bundle_file AS f USING (checksum)
-WHERE b.id = $1;
+WHERE b.id = $1 AND u.name IS NOT NULL;
+
+-- name: seal
+-- The signatures of a bundle, no more of it than one can have. $1: bundle id, $2: characters.
+SELECT left(seal, $2) FROM :"schema".bundle WHERE id = $1;
+
+-- name: renew_seal
+-- Keep newer signatures of the same content, for keys change. $1: bundle id, $2: seal.
+UPDATE :"schema".bundle SET seal = $2 WHERE id = $1 AND seal IS DISTINCT FROM $2;
 
 -- name: ensure_target
 -- Make the target's row where it is missing. $1: name, $2: line.

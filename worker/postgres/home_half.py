@@ -1,18 +1,23 @@
 """The home half: where bundles are published, and where jobs are seen."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from worker.core.bundle import Bundle, OrderPolicy, build_bundle, digest_of
+import asyncpg
+
+from worker.core.bundle import Bundle, OrderPolicy, digest_of
 from worker.core.failure import Failure
 from worker.core.job import JobEvent, JobState, advance
-from worker.core.migration import Direction, parse_file_name
+from worker.core.limits import MAX_SEAL_BYTES
+from worker.core.migration import Direction, FileName, parse_file_name
 from worker.core.readiness import required_versions
+from worker.core.seal import render_seal
 from worker.core.wanted import (
+    AlreadyWanted,
     Intent,
     KnownNowWanted,
     New,
@@ -21,7 +26,7 @@ from worker.core.wanted import (
     Published,
     decide_publish,
 )
-from worker.errors import RefusedError
+from worker.errors import BundleError, RefusedError
 from worker.postgres.faults import told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
@@ -101,8 +106,13 @@ class HomeHalf:
         async with told(self._session, "reading the bundles"):
             return tuple(map(row_of, await self._conn.fetch(self._sql["published"], self._line)))
 
-    async def publish(self, bundle: Bundle, intent: Intent) -> PublishDecision:
-        """Decide what the offer changes, and change it: the rows and the NOTIFY commit together."""
+    async def publish(
+        self, bundle: Bundle, intent: Intent, check: Callable[[], None] = lambda: None
+    ) -> PublishDecision:
+        """Decide what the offer changes, and change it: the rows and the NOTIFY commit together.
+
+        `check` may raise, and is asked where a bundle would become wanted.
+        """
         async with transaction(self._session, "publishing"):
             await self._conn.execute(self._sql["line_lock"], self._line)
             offer = Offer(bundle.label, bundle.digest, bundle.checksums)
@@ -110,9 +120,14 @@ class HomeHalf:
             decision = decide_publish(offer, known, intent)
             match decision:
                 case New():
+                    check()
                     await self._make_wanted(await self._insert(bundle, intent), intent)
                 case KnownNowWanted(published):
+                    check()
                     await self._make_wanted(published.id, intent)
+                    await self._renew_seal(published, bundle)
+                case AlreadyWanted(published) if intent is Intent.EXPLICIT:
+                    await self._renew_seal(published, bundle)
                 case _:
                     pass
         return decision
@@ -132,8 +147,13 @@ class HomeHalf:
             bundle.manifest.serves,
             None if bundle.manifest.order is None else bundle.manifest.order.value,
             intent.value,
+            None if bundle.seal is None else render_seal(bundle.seal),
         )
         return new
+
+    async def _renew_seal(self, published: Published, bundle: Bundle) -> None:
+        if bundle.seal is not None and published.label == bundle.seal.claims.label:
+            await self._conn.execute(self._sql["renew_seal"], published.id, render_seal(bundle.seal))
 
     async def _make_wanted(self, bundle_id: int, intent: Intent) -> None:
         await self._conn.execute(self._sql["make_wanted"], bundle_id, self._channel, self._line, intent.value)
@@ -144,8 +164,8 @@ class HomeHalf:
             await self._conn.execute(self._sql["line_lock"], self._line)
             return bool(await self._conn.fetch(self._sql["withdraw"], self._line, label, self._channel))
 
-    async def load(self, row: Row) -> Bundle:
-        """Read a bundle's files back and make the bundle of them again.
+    async def files(self, row: Row) -> dict[str, bytes]:
+        """Read a bundle's files back, by name.
 
         Raises:
             RefusedError: The stored files are not those that were published.
@@ -153,14 +173,22 @@ class HomeHalf:
         async with told(self._session, "reading a bundle"):
             rows = await self._conn.fetch(self._sql["bundle_files"], row.published.id)
         files = {r["name"]: r["content"] for r in rows}
-        label = row.published.label
         if digest_of(files) != row.published.digest:
             raise RefusedError(
-                f"bundle {label}: its stored files are not those that were published",
+                f"bundle {row.published.label}: its stored files are not those that were published",
                 hint="somebody wrote to bundle_file: withdraw it, and publish it anew under another label",
                 reason="checksum",
             )
-        return build_bundle(files, label, f"bundle {label}")
+        return files
+
+    async def seal(self, row: Row) -> bytes | None:
+        """Read a bundle's `bundle.sig`, None where it was published without one, or by a program that knew none."""
+        async with told(self._session, "reading a bundle's signatures"):
+            try:
+                found = await self._conn.fetchval(self._sql["seal"], row.published.id, MAX_SEAL_BYTES + 1)
+            except asyncpg.UndefinedColumnError:
+                return None
+        return None if found is None else str(found).encode()
 
     async def ensure_target(self, name: str) -> None:
         """Make the target's row where it is missing."""
@@ -215,17 +243,18 @@ def _checksums(bundle: Bundle) -> list[str]:
 
 
 def row_of(row: "Record") -> Row:
-    """A bundle's row, from the columns that the queries `published` and `sight` give it."""
+    """A bundle's row, from the columns that the queries `published` and `sight` give it; anything can be in them."""
+    names, checksums = _texts(row["names"]), _texts(row["checksums"])
     sums: dict[int, str | None] = {}
-    for name, checksum in zip(row["names"], row["checksums"], strict=True):
-        parsed = parse_file_name(name)
+    for name, checksum in zip(names, checksums, strict=False):
+        parsed = _parsed(name)
         if parsed is not None:
             up = parsed.direction is Direction.UP
             sums[parsed.version] = checksum if up else sums.get(parsed.version)
     return Row(
         Published(row["id"], row["label"], row["digest"], row["wanted_seq"], row["withdrawn"], sums),
-        tuple(row["names"]),
-        tuple(row["required"]),
+        names,
+        tuple(version for version in row["required"] if isinstance(version, int)),
         row["serves"],
         None if row["order_policy"] is None else OrderPolicy(row["order_policy"]),
         Intent(row["intent"]),
@@ -233,6 +262,18 @@ def row_of(row: "Record") -> Row:
         row["published_by"],
         row["wanted_at"],
     )
+
+
+def _texts(values: Iterable[object]) -> tuple[str, ...]:
+    """The elements of an array, which PostgreSQL lets be null or arrays."""
+    return tuple(value if isinstance(value, str) else "" for value in values)
+
+
+def _parsed(name: str) -> FileName | None:
+    try:
+        return parse_file_name(name)
+    except BundleError:
+        return None
 
 
 def job_of(row: "Record") -> Job:
@@ -245,5 +286,10 @@ def job_of(row: "Record") -> Job:
         row["job_applied"],
         row["job_started_at"],
         row["job_finished_at"],
-        None if row["job_failure"] is None else json.loads(row["job_failure"]),
+        _document(row["job_failure"]),
     )
+
+
+def _document(text: str | None) -> dict[str, Any] | None:
+    found = None if text is None else json.loads(text)
+    return found if isinstance(found, dict) else None

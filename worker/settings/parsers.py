@@ -11,6 +11,8 @@ from worker.core.dsn import parse_port
 from worker.core.duration import parse_duration
 from worker.core.migration import MAX_VERSION
 from worker.core.readiness import AtLeast, OfBundle
+from worker.core.seal import MAX_SEQUENCE
+from worker.core.trust import Policy
 from worker.core.version_table import MAX_IDENTIFIER_BYTES
 from worker.errors import SettingError
 from worker.settings.values import LogFormat, LogLevel, RequiredDirectory, RequirementSetting
@@ -123,6 +125,21 @@ def directory(value: str) -> str:
     return path
 
 
+def paths(value: str) -> tuple[str, ...]:
+    """Take paths between commas."""
+    found = tuple(path.strip() for path in value.split(","))
+    if not all(path and _CONTROL.search(path) is None for path in found):
+        raise ValueError(f"got {value!r:.60}; it takes files or directories between commas")
+    return found
+
+
+def sequence(value: str) -> int:
+    """Take a sequence number."""
+    if not (value.isascii() and value.isdecimal() and len(value) < _MAX_TEXT and int(value) <= MAX_SEQUENCE):
+        raise ValueError(f"got {value!r:.60}; it takes a whole number, 0 or more")
+    return int(value)
+
+
 def duration(value: str) -> int:
     """Take a duration above zero, in milliseconds."""
     milliseconds = parse_duration(value)
@@ -165,6 +182,7 @@ def _one_of(kind: type[_Choice]) -> Callable[[str], _Choice]:
 
 
 order = _one_of(OrderPolicy)
+trust = _one_of(Policy)
 log_level = _one_of(LogLevel)
 log_format = _one_of(LogFormat)
 

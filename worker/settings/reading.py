@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from worker.core.dsn import LiteralPassword, PassFile, PasswordFile
+from worker.core.trust import Policy
 from worker.core.version_table import Quoting, VersionTableName, parse_version_table
 from worker.errors import SettingError
 from worker.settings.families import Found, find_database
@@ -22,6 +23,7 @@ from worker.settings.values import (
     RequirementSetting,
     Settings,
     TargetSettings,
+    TrustSettings,
     UnknownVariable,
 )
 
@@ -67,6 +69,7 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str | None], *
         auto_migrate=values["auto_migrate"],
         target=_target(values, _version_table(given, quoted=values["migrations_table_quoted"])),
         control=ControlSettings(schema=values["schema"], readers=values["readers"] or ()),
+        trust=_trust(values),
         limits=_limits(values),
         http=HttpSettings(host=values["http_host"], port=values["http_port"]),
         log=LogSettings(level=values["log_level"], format=values["log_format"]),
@@ -141,6 +144,23 @@ def _target(values: Mapping[str, Any], version_table: VersionTableName) -> Targe
 
 def _requirement_of(source: str | None) -> RequirementSetting | None:
     return None if source is None else RequiredDirectory(source)
+
+
+def _trust(values: Mapping[str, Any]) -> TrustSettings:
+    """Read whose signatures count; with keys, a signature is required unless something else is said."""
+    keys, audience = values["trusted_keys"] or (), values["audience"]
+    policy = values["trust"] or (Policy.REQUIRE if keys else Policy.OFF)
+    if policy is not Policy.OFF and not keys:
+        raise SettingError(
+            f"TIDEGATE_TRUST is {policy.value}, and no key is trusted",
+            hint="set TIDEGATE_TRUSTED_KEYS to the .pub files of tidegate bundle keygen",
+        )
+    if policy is not Policy.OFF and audience is None:
+        raise SettingError(
+            f"TIDEGATE_TRUST is {policy.value}, and TIDEGATE_AUDIENCE is not set",
+            hint="set it to the id of this application, as it was given to tidegate bundle sign --audience",
+        )
+    return TrustSettings(policy, keys, audience, values["min_sequence"])
 
 
 def _limits(values: Mapping[str, Any]) -> Limits:

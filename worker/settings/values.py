@@ -5,6 +5,7 @@ from enum import Enum
 
 from worker.core.bundle import OrderPolicy
 from worker.core.readiness import AtLeast, OfBundle
+from worker.core.trust import Policy
 from worker.core.version_table import VersionTableName
 from worker.settings.source import Database
 
@@ -55,6 +56,16 @@ class ControlSettings:
 
     schema: str
     readers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustSettings:
+    """Whose signatures count: paths of public keys, the application's id, and the lowest sequence number."""
+
+    policy: Policy
+    keys: tuple[str, ...]
+    audience: str | None
+    min_sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +124,7 @@ class Settings:
     auto_migrate: bool
     target: TargetSettings
     control: ControlSettings
+    trust: TrustSettings
     limits: Limits
     http: HttpSettings
     log: LogSettings
