@@ -36,9 +36,9 @@ def generate(out: Path, *, force: bool = False) -> str:
     Raises:
         UsageError: One of the files is there already and `force` was not said, or cannot be written.
     """
+    private = _ed25519().Ed25519PrivateKey.generate()
     from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415  the same
 
-    private = _ed25519().Ed25519PrivateKey.generate()
     public = private.public_key()
     secret = private.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
     shown = public.public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)

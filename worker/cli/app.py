@@ -114,6 +114,7 @@ class App:
 
     def source(self) -> Bundle | None:
         """The directory that was given, read now, if it is trusted."""
+        self.trust.ready()
         source = self.settings.target.source
         if source is None:
             return None

@@ -36,6 +36,7 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
 def run(_verb: str, flags: "Flags") -> ExitCode:
     """Publish, and wait if asked to."""
     app = App(flags)
+    app.trust.ready()
     bundle = read_source(local_path(flags.own.bundle), app.settings.target.label, app.trust.vet)
     anyio.run(_publish, app, bundle, flags)
     return ExitCode.OK

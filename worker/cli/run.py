@@ -44,7 +44,6 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
 def run(_verb: str, flags: "Flags") -> ExitCode:
     """Run the worker until a signal ends it."""
     app = App(flags)
-    app.trust.ready()
     anyio.run(_with_embedded if flags.own.embedded else _work, app, flags)
     return ExitCode.OK
 
