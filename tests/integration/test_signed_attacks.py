@@ -18,7 +18,7 @@ from worker.core.seal import render_seal
 from worker.errors import MigrationFailedError, RefusedError, TidegateError
 from worker.jobs.bring import bring
 from worker.jobs.site import Result
-from worker.jobs.steer import withdraw
+from worker.jobs.steer import retry, withdraw
 
 INJECTION = "x']::text[]); CREATE TABLE canary (a int); --"
 
@@ -273,6 +273,21 @@ async def test_a_replayed_older_bundle_runs_nothing_in_a_worker_that_saw_a_newer
     job = await scene.database.fetchrow("SELECT state, failure->>'reason' AS why FROM tidegate.job ORDER BY id DESC")
     assert job is not None
     assert tuple(job) == ("refused", "untrusted")
+
+
+async def test_an_older_bundle_that_is_wanted_again_is_signed_anew(scene: Scene) -> None:
+    older, newer = bundle_of(tables(1, 5), "1.5"), bundle_of({**tables(1), 6: "SELECT 1 / 0"}, "1.6")
+    await scene.worker.publish(scene.ci.sign(older, 5))
+    await scene.worker.publish(scene.ci.sign(newer, 6))
+    with pytest.raises(MigrationFailedError):
+        await scene.worker.round()
+    await withdraw(scene.worker.session, scene.worker.site, "1.6")
+    await scene.refused("its sequence number 5 is below 6")
+
+    await scene.worker.publish(scene.ci.sign(older, 7))
+    await retry(scene.worker.session, scene.worker.site)
+
+    assert (await scene.worker.round()).applied == (5,)
 
 
 async def test_a_new_worker_knows_the_least_number_alone(scene: Scene) -> None:

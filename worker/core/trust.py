@@ -104,8 +104,7 @@ def replayed(claims: Claims, floor: int) -> Objection | None:
         return None
     return Objection(
         f"its sequence number {claims.sequence} is below {floor}, and it would run SQL: it may have been replayed",
-        "if it is wanted, sign it again, which gives it a higher number, and publish it; workers that are started anew "
-        "know no number but TIDEGATE_MIN_SEQUENCE and their directory's",
+        "if it is wanted, sign it again, which gives it a higher number, publish it, and say tidegate retry",
     )
 
 

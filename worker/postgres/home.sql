@@ -52,8 +52,12 @@ WHERE b.id = $1 AND u.name IS NOT NULL;
 SELECT left(seal, $2) FROM :"schema".bundle WHERE id = $1;
 
 -- name: renew_seal
--- Keep newer signatures of the same content, for keys change. $1: bundle id, $2: seal.
-UPDATE :"schema".bundle SET seal = $2 WHERE id = $1 AND seal IS DISTINCT FROM $2;
+-- Keep newer signatures of the same content, for keys change, and tell the workers. $1: bundle id, $2: seal, $3: channel.
+WITH renewed AS (
+    UPDATE :"schema".bundle SET seal = $2 WHERE id = $1 AND seal IS DISTINCT FROM $2
+    RETURNING line
+)
+SELECT pg_notify($3, line) FROM renewed;
 
 -- name: ensure_target
 -- Make the target's row where it is missing. $1: name, $2: line.

@@ -153,7 +153,7 @@ class HomeHalf:
 
     async def _renew_seal(self, published: Published, bundle: Bundle) -> None:
         if bundle.seal is not None and published.label == bundle.seal.claims.label:
-            await self._conn.execute(self._sql["renew_seal"], published.id, render_seal(bundle.seal))
+            await self._conn.execute(self._sql["renew_seal"], published.id, render_seal(bundle.seal), self._channel)
 
     async def _make_wanted(self, bundle_id: int, intent: Intent) -> None:
         await self._conn.execute(self._sql["make_wanted"], bundle_id, self._channel, self._line, intent.value)
