@@ -290,6 +290,35 @@ async def test_an_older_bundle_that_is_wanted_again_is_signed_anew(scene: Scene)
     assert (await scene.worker.round()).applied == (5,)
 
 
+async def test_a_worker_learns_how_new_the_wanted_bundle_is_where_it_has_nothing_to_do(scene: Scene) -> None:
+    older = scene.ci.sign(bundle_of({1: "CREATE TABLE t1 (a int)", 5: CANARY}, "0.9"), 0)
+    later = scene.told.trust()
+    async with worker_on(scene.database, site=replace(SITE, trust=later)) as idle:
+        assert (await idle.round()).result is Result.UP_TO_DATE
+        await scene.attacker.insert(older, seal_of(older))
+
+        with pytest.raises(RefusedError, match="its sequence number 0 is below 1"):
+            await idle.round()
+    await scene.unharmed()
+
+
+async def test_a_seal_that_is_not_the_wanted_bundles_teaches_nothing(scene: Scene) -> None:
+    await scene.attacker.run("UPDATE tidegate.bundle SET seal = $1", seal_of(scene.ci.sign(FORGED, 2**60)))
+    async with worker_on(scene.database, site=replace(SITE, trust=scene.told.trust())) as idle:
+        assert (await idle.round()).result is Result.UP_TO_DATE
+        await idle.publish(scene.two)
+
+        assert (await idle.round()).applied == (2,)
+
+
+@pytest.mark.parametrize("when", ["infinity", "-infinity"])
+async def test_times_that_are_none_harm_nobody(scene: Scene, when: str) -> None:
+    await scene.worker.publish(scene.two)
+    await scene.attacker.run(f"UPDATE tidegate.bundle SET wanted_at = '{when}', published_at = '{when}'")
+    await scene.attacker.run(f"UPDATE tidegate.job SET started_at = '{when}'")
+    assert (await scene.worker.round()).applied == (2,)
+
+
 async def test_a_new_worker_knows_the_least_number_alone(scene: Scene) -> None:
     bad = scene.ci.sign(bundle_of({1: "CREATE TABLE t1 (a int)", 5: CANARY}, "1.5"), 5)
     await scene.attacker.insert(bad, seal_of(bad))

@@ -1,12 +1,12 @@
 """Ed25519 keys in files, as PEM: made, read, signed with and checked with; the library is loaded when it is needed."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from worker.core.bundle import Bundle
-from worker.core.seal import MAX_SIGNATURES, Claims, Seal, message_of
+from worker.core.seal import MAX_SIGNATURES, Claims, Seal, digests_of, message_of
 from worker.core.trust import TrustedKey, key_id
 from worker.errors import SettingError, UsageError
 
@@ -155,20 +155,20 @@ def seal_with(keys: Iterable["Ed25519PrivateKey"], claims: Claims, bundle: Bundl
     Raises:
         UsageError: There are more keys than a seal takes, or one twice.
     """
-    message = message_of(claims, bundle.files)
+    message = message_of(claims, digests_of(bundle.files))
     made = tuple((key_id(key.public_key().public_bytes_raw()), key.sign(message)) for key in keys)
     if len(made) > MAX_SIGNATURES or len(dict(made)) < len(made):
         raise UsageError(f"--key takes up to {MAX_SIGNATURES} keys, each once", hint="leave some out")
     return Seal(claims, bundle.digest, made)
 
 
-def is_signed(key: TrustedKey, signature: bytes, claims: Claims, files: Mapping[str, bytes]) -> bool:
-    """Tell whether a signature is the key's, over these claims and these bytes."""
+def is_signed(key: TrustedKey, signature: bytes, message: bytes) -> bool:
+    """Tell whether a signature is the key's, over this message."""
     ed25519 = _ed25519()
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415  the same
 
     try:
-        ed25519.Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, message_of(claims, files))
+        ed25519.Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, message)
     except InvalidSignature:
         return False
     return True

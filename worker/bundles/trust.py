@@ -10,7 +10,7 @@ from hashlib import sha256
 from worker.bundles.keys import is_signed
 from worker.core.bundle import Bundle, unvetted
 from worker.core.migration import Side
-from worker.core.seal import Seal
+from worker.core.seal import Seal, digests_of, message_of, parse_seal
 from worker.core.trust import (
     FORGED,
     UNSIGNED,
@@ -44,7 +44,7 @@ class Warrant:
     """The files that were found signed, by their SHA-256, for a last check of what is about to be sent."""
 
     def __init__(self, bundles: Sequence[Bundle]) -> None:
-        self._signed = {(name, sha256(raw).digest()) for one in bundles for name, raw in one.files.items()}
+        self._signed = {pair for one in bundles for pair in digests_of(one.files).items()}
 
     def check(self, side: Side | None) -> None:
         """Let a file's text through.
@@ -73,6 +73,7 @@ class Trust:
         self._tell = tell
         self._floor = terms.min_sequence
         self._line = terms.line
+        self._known: set[str] = set()
 
     def __bool__(self) -> bool:
         """Whether anything is checked."""
@@ -144,15 +145,17 @@ class Trust:
         """Object to files that nobody who is trusted signed for this audience; nothing where nothing is checked."""
         if not self:
             return None
-        if seal is None:
-            return UNSIGNED
+        return UNSIGNED if seal is None else self._doubt(digests_of(files), seal)
+
+    def _doubt(self, digests: Mapping[str, bytes], seal: Seal) -> Objection | None:
         keys = self._current_keys()
         if isinstance(keys, Objection):
             return keys
         signed = signers(seal, keys)
         if not signed:
             return unknown(seal, keys)
-        if not all(is_signed(key, made, seal.claims, files) for key, made in signed):
+        message = message_of(seal.claims, digests)
+        if not all(is_signed(key, made, message) for key, made in signed):
             return FORGED
         return misdirected(seal.claims, self._terms.audience)
 
@@ -160,6 +163,20 @@ class Trust:
         """Keep in mind how new a wanted bundle is, if it is trusted."""
         if self and bundle.seal is not None and self.authenticity(bundle.files, bundle.seal) is None:
             self._floor = max(self._floor, bundle.seal.claims.sequence)
+
+    def knows(self, digest: str) -> bool:
+        """Whether `learn` need not be told of a bundle of this digest."""
+        return not self or digest in self._known
+
+    def learn(self, digest: str, digests: Mapping[str, bytes], raw: bytes | None) -> None:
+        """Keep in mind how new a wanted bundle is whose files are not read, since there is nothing to do."""
+        self._known.add(digest)
+        try:
+            seal = None if raw is None else parse_seal(raw)
+        except RefusedError:
+            return
+        if seal is not None and self._doubt(digests, seal) is None:
+            self._floor = max(self._floor, seal.claims.sequence)
 
     def warrant(self, bundle: Bundle, lent: Sequence[Bundle], place: Place, *, upwards: bool) -> Warrant | None:
         """Decide once more, with the lock held, about the bytes that are to be run; None where nothing is refused.
@@ -191,15 +208,20 @@ class Trust:
             return
         if self._terms.policy is Policy.REQUIRE:
             raise _refused(what, objection)
-        self._tell(f"{what} is not trusted: {objection.message}")
+        self._tell(f"{_shown(what)} is not trusted: {objection.message}")
 
 
 def _misplaced(bundle: Bundle, place: Place) -> Objection | None:
     return None if bundle.seal is None else misplaced(bundle.seal.claims, place)
 
 
+def _shown(what: str) -> str:
+    """A name as it was read, which somebody may have chosen for what it does to a terminal."""
+    return what if what.isprintable() else repr(what)
+
+
 def _refused(what: str, objection: Objection) -> RefusedError:
-    return RefusedError(f"{what} is not trusted: {objection.message}", hint=objection.hint, reason="untrusted")
+    return RefusedError(f"{_shown(what)} is not trusted: {objection.message}", hint=objection.hint, reason="untrusted")
 
 
 def _other_line(followed: str, said: str) -> Objection:

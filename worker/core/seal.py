@@ -50,8 +50,13 @@ class Seal:
     signatures: tuple[tuple[str, bytes], ...]
 
 
-def message_of(claims: Claims, files: Mapping[str, bytes]) -> bytes:
-    """Make the bytes that are signed.
+def digests_of(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The 32 bytes of each file's SHA-256, by its name."""
+    return {name: sha256(content).digest() for name, content in files.items()}
+
+
+def message_of(claims: Claims, digests: Mapping[str, bytes]) -> bytes:
+    """Make the bytes that are signed, of claims and of the files' digests.
 
     They are `DOMAIN`, and then parts, each led by its length in 8 bytes, most significant first. The parts are, in
     this order: audience, line, label and database in UTF-8, sequence and expires in decimal digits, with no byte for
@@ -60,9 +65,9 @@ def message_of(claims: Claims, files: Mapping[str, bytes]) -> bytes:
     same message, and no message is one of another format.
     """
     said = (claims.audience, claims.line, claims.label, claims.database or "", claims.sequence, claims.expires)
-    parts = [b"" if part is None else str(part).encode() for part in (*said, len(files))]
-    for name, content in sorted((name.encode(), content) for name, content in files.items()):
-        parts += [name, sha256(content).digest()]
+    parts = [b"" if part is None else str(part).encode() for part in (*said, len(digests))]
+    for name, digest in sorted((name.encode(), digest) for name, digest in digests.items()):
+        parts += [name, digest]
     return DOMAIN + b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 
 

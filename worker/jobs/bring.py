@@ -12,7 +12,7 @@ from worker.jobs.decide import Decision, decide, decide_early
 from worker.jobs.look import Control, View, is_wanted, look, look_settled
 from worker.jobs.offer import publish
 from worker.jobs.preflight import check_standing
-from worker.jobs.published import load
+from worker.jobs.published import learn, load
 from worker.jobs.site import Report, Request, Site
 from worker.jobs.work import work_out
 from worker.postgres.home_half import HomeHalf
@@ -52,6 +52,7 @@ class _Bringing:
         view = await self._offered()
         decision = await self._decide(view)
         if decision.action is Action.NOTHING:
+            await learn(self._session, self._site, view)
             return self._report(view, decision)
         check_standing(view.survey.standing)
         if view.control is not Control.CURRENT:

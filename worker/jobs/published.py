@@ -1,5 +1,6 @@
 """Reads bundles back from the home half, and lets through those that are trusted."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -12,6 +13,8 @@ from worker.jobs.look import View
 from worker.jobs.site import Site
 from worker.postgres.home_half import HomeHalf, Row
 from worker.postgres.session import Session
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def place_of(view: View) -> Place:
@@ -37,6 +40,16 @@ async def load(session: Session, site: Site, view: View, row: Row, at_hand: Bund
     bundle = replace(bundle, label=label, seal=seal)
     trust.check_place(bundle, place_of(view), lambda: _differing(row, bundle))
     return bundle
+
+
+async def learn(session: Session, site: Site, view: View) -> None:
+    """Keep in mind how new the wanted bundle is, once, where there is nothing to do and its files are not read."""
+    row = view.wanted
+    if row is None or site.trust.knows(row.published.digest):
+        return
+    pairs = zip(row.names, row.checksums, strict=False)
+    digests = {name: bytes.fromhex(checksum) for name, checksum in pairs if _SHA256.fullmatch(checksum)}
+    site.trust.learn(row.published.digest, digests, await HomeHalf(session, view.line).seal(row))
 
 
 async def _vetted(

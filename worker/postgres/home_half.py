@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ class Row:
 
     published: Published
     names: tuple[str, ...]
+    checksums: tuple[str, ...]
     required: tuple[int, ...]
     serves: int | None
     order: OrderPolicy | None
@@ -254,19 +255,25 @@ def row_of(row: "Record") -> Row:
     return Row(
         Published(row["id"], row["label"], row["digest"], row["wanted_seq"], row["withdrawn"], sums),
         names,
+        checksums,
         tuple(version for version in row["required"] if isinstance(version, int)),
         row["serves"],
         None if row["order_policy"] is None else OrderPolicy(row["order_policy"]),
         Intent(row["intent"]),
         row["published_at"],
         row["published_by"],
-        row["wanted_at"],
+        _finite(row["wanted_at"]),
     )
 
 
 def _texts(values: Iterable[object]) -> tuple[str, ...]:
     """The elements of an array, which PostgreSQL lets be null or arrays."""
     return tuple(value if isinstance(value, str) else "" for value in values)
+
+
+def _finite(time: datetime | None) -> datetime | None:
+    """A time, unless it is PostgreSQL's infinity, from which nothing can be counted."""
+    return None if time is None or time.year in {MINYEAR, MAXYEAR} else time
 
 
 def _parsed(name: str) -> FileName | None:
