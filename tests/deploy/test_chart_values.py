@@ -9,6 +9,7 @@ from tests.fixtures.manifests import CHART, Object, one, pod, refusal, rendered
 from tests.fixtures.renderings import shaped
 from worker.settings.table import SETTINGS
 
+KEYS = {"ci.pub": "-----BEGIN PUBLIC KEY-----\n"}
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"shape": "daemonset"}, "at '/shape': value must be one of 'deployment', 'initContainer', 'sidecar'"),
     ({"shapes": "job"}, "additional properties 'shapes' not allowed"),
@@ -28,6 +29,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"database": {"migrator": {"options": "role=owner"}}}, "at '/database/migrator/options'"),
     ({"settings": {"DB_URL": "postgres://"}}, "at '/settings': additional properties 'DB_URL' not allowed"),
     ({"monitor": {"kind": "true"}}, "at '/monitor/kind': value must be one of 'none', 'service', 'pod'"),
+    ({"trust": {"policy": "yes"}}, "at '/trust/policy': value must be one of"),
+    ({"trust": {"keys": {"ci": "-----BEGIN PUBLIC KEY-----"}}}, "at '/trust/keys': additional properties 'ci'"),
+    ({"trust": {"keys": {"ci.pub": "-----BEGIN PRIVATE KEY-----"}}}, "at '/trust/keys/ci.pub'"),
     ({"drainSeconds": 0}, "at '/drainSeconds': minimum: got 0, want 1"),
 ]  # fmt: skip
 CONTRADICTING: list[tuple[dict[str, Any], str]] = [
@@ -59,6 +63,10 @@ CONTRADICTING: list[tuple[dict[str, Any], str]] = [
     ({"database": {"migrator": {"connection": "parts", "host": "h"}}}, "connection is parts: set host, name and user"),
     ({"settings": {"TIDEGATE_DRAIN_TIMEOUT": "5m"}}, "TIDEGATE_DRAIN_TIMEOUT has a value of its own: set drainSeconds"),
     ({"settings": {"TIDEGATE_HTTP_PORT": 80}}, "settings.TIDEGATE_HTTP_PORT is set by this chart"),
+    ({"trust": {"keys": KEYS}}, "trust has keys and no audience: set trust.audience"),
+    ({"trust": {"keys": KEYS, "configMap": "x", "audience": "shop"}}, "trust.keys and trust.configMap are both set"),
+    ({"trust": {"policy": "require"}}, "trust.policy is require, and no key is trusted"),
+    ({"settings": {"TIDEGATE_TRUST": "off"}}, "TIDEGATE_TRUST has a value of its own: set trust.policy"),
     ({"shape": "job", "monitor": {"kind": "pod"}}, "monitor.kind is pod, and in the shape job nothing listens"),
     ({**shaped("sidecar"), "monitor": {"kind": "service"}}, "a sidecar has no Service: set it to pod"),
     ({"shape": "job", "prometheusRule": {"enabled": True}}, "in the shape job no worker stays whose absence"),
@@ -103,6 +111,7 @@ def test_a_cluster_that_is_too_old_is_refused(values: dict[str, Any], version: s
 
 def test_any_setting_of_the_program_may_be_given() -> None:
     own = {"TIDEGATE_DRAIN_TIMEOUT", "TIDEGATE_READERS", "TIDEGATE_HTTP_HOST", "TIDEGATE_REQUIRE"}
+    own |= {"TIDEGATE_TRUSTED_KEYS", "TIDEGATE_TRUST", "TIDEGATE_AUDIENCE", "TIDEGATE_MIN_SEQUENCE"}
     fixed = {"TIDEGATE_HTTP_PORT", "TIDEGATE_TIMEOUT", "TIDEGATE_ADVISORY_TIMEOUT"}
     known = {setting.variable for setting in SETTINGS if setting.variable.startswith("TIDEGATE_")}
     assert own | fixed <= known

@@ -83,7 +83,16 @@
 {{- end }}
 
 {{- define "tidegate.check.settings" -}}
-{{- $own := dict "TIDEGATE_DRAIN_TIMEOUT" "drainSeconds" "TIDEGATE_READERS" "readers" "TIDEGATE_HTTP_HOST" "httpHost" "TIDEGATE_REQUIRE" "api.requirement" -}}
+{{- $own := dict "TIDEGATE_DRAIN_TIMEOUT" "drainSeconds" "TIDEGATE_READERS" "readers" "TIDEGATE_HTTP_HOST" "httpHost" "TIDEGATE_REQUIRE" "api.requirement" "TIDEGATE_TRUSTED_KEYS" "trust.keys" "TIDEGATE_TRUST" "trust.policy" "TIDEGATE_AUDIENCE" "trust.audience" "TIDEGATE_MIN_SEQUENCE" "trust.minSequence" -}}
+{{- if and .Values.trust.keys .Values.trust.configMap -}}
+{{- fail "trust.keys and trust.configMap are both set: set one of them" -}}
+{{- end -}}
+{{- if and (include "tidegate.trust.isSet" .) (not .Values.trust.audience) -}}
+{{- fail "trust has keys and no audience: set trust.audience to the id that the bundles are signed for" -}}
+{{- end -}}
+{{- if and .Values.trust.policy (ne .Values.trust.policy "off") (not (include "tidegate.trust.isSet" .)) -}}
+{{- fail (printf "trust.policy is %s, and no key is trusted: set trust.keys or trust.configMap" .Values.trust.policy) -}}
+{{- end -}}
 {{- $fixed := list "TIDEGATE_HTTP_PORT" "TIDEGATE_TIMEOUT" "TIDEGATE_ADVISORY_TIMEOUT" -}}
 {{- range $name, $_ := .Values.settings -}}
 {{- if hasKey $own $name -}}

@@ -58,6 +58,7 @@ Tidegate's containers. waitContainer, upContainer, sidecar and volumes are for o
 {{/* Items of volumes: what those containers mount. (dict "root" …). */}}
 {{- define "tidegate.volumes" -}}
 {{ include "tidegate.sql.volumes" .root }}
+{{ include "tidegate.trust.volume" .root }}
 {{ include "tidegate.extraVolumes" .root }}
 {{- end }}
 
@@ -132,6 +133,9 @@ env:
   - name: TIDEGATE_READERS
     value: {{ join "," . | quote }}
   {{- end }}
+  {{- with include "tidegate.trust.env" $root }}
+  {{- . | nindent 2 }}
+  {{- end }}
   - name: TIDEGATE_DRAIN_TIMEOUT
     value: {{ printf "%ds" (int $root.Values.drainSeconds) }}
   {{- end }}
@@ -158,8 +162,12 @@ securityContext:
 resources:
   {{- toYaml $root.Values.resources | nindent 2 }}
 terminationMessagePolicy: FallbackToLogsOnError
-{{- if or (and .sql (include "tidegate.sql.mounts" $root)) $root.Values.extraVolumeMounts }}
+{{- $trust := ternary (include "tidegate.trust.mount" $root) "" (eq .role "migrator") }}
+{{- if or (and .sql (include "tidegate.sql.mounts" $root)) $trust $root.Values.extraVolumeMounts }}
 volumeMounts:
+  {{- with $trust }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- if .sql }}
   {{- with include "tidegate.sql.mounts" $root }}
   {{- . | nindent 2 }}
