@@ -48,8 +48,9 @@ def test_the_tools_share_the_environment_with_the_tests() -> None:
 def test_each_requirement_of_the_project_is_locked() -> None:
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = document["project"]
-    assert required(project["dependencies"]) <= pins("requirements.lock").keys()
+    extras = project["optional-dependencies"]
+    assert required([*project["dependencies"], *extras["sign"]]) <= pins("requirements.lock").keys()
     assert required(document["build-system"]["requires"]) <= pins("requirements-build.lock").keys()
-    developing = [*document["dependency-groups"]["dev"], *project["optional-dependencies"]["embedded"]]
+    developing = [*document["dependency-groups"]["dev"], *extras["embedded"]]
     assert required(developing) <= pins("requirements-dev.lock").keys()
     assert required(document["dependency-groups"]["tools"]) <= pins("requirements-tools.lock").keys()

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import yaml
 
@@ -17,10 +18,7 @@ PAGE = (ROOT / "deploy" / "signing.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    return [
-        re.sub(r"^   ", "", block, flags=re.MULTILINE)
-        for block in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    ]
+    return [dedent(block) for block in re.findall(rf"^ *```{language}\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)]
 
 
 def test_the_commands_sign_publish_apply_and_rotate(database: Database, tmp_path: Path) -> None:
