@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from worker.bundles.directory import read_directory
+from worker.core.bundle import unsealed
 from worker.core.event import Context, Emitter, Event
 from worker.core.readiness import AtLeast, OfBundle, Requirement
 from worker.errors import TidegateError, UsageError
@@ -147,7 +148,7 @@ def _requirement(setting: RequirementSetting | None) -> Requirement:
                 hint='give require="version:V", or set TIDEGATE_REQUIRE or DB_SCHEMA_DIR',
             )
         case RequiredDirectory(path):
-            return directory_requirement(read_directory(Path(path)), path)
+            return directory_requirement(read_directory(Path(path), vet=unsealed), path)
         case AtLeast() | OfBundle():
             return setting
         case _:

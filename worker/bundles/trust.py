@@ -73,7 +73,7 @@ class Trust:
         self._tell = tell
         self._floor = terms.min_sequence
         self._line = terms.line
-        self._known: set[str] = set()
+        self._known: str | None = None
 
     def __bool__(self) -> bool:
         """Whether anything is checked."""
@@ -165,12 +165,12 @@ class Trust:
             self._floor = max(self._floor, bundle.seal.claims.sequence)
 
     def knows(self, digest: str) -> bool:
-        """Whether `learn` need not be told of a bundle of this digest."""
-        return not self or digest in self._known
+        """Whether `learn` was told last of the bundle of this digest, or need not be told at all."""
+        return not self or digest == self._known
 
     def learn(self, digest: str, digests: Mapping[str, bytes], raw: bytes | None) -> None:
         """Keep in mind how new a wanted bundle is whose files are not read, since there is nothing to do."""
-        self._known.add(digest)
+        self._known = digest
         try:
             seal = None if raw is None else parse_seal(raw)
         except RefusedError:
@@ -225,9 +225,10 @@ def _refused(what: str, objection: Objection) -> RefusedError:
 
 
 def _other_line(followed: str, said: str) -> Objection:
+    line = _shown(followed)
     return Objection(
         f"the target's row says that it follows it, and this process was started for {said}",
-        f"if {followed} is right, set TIDEGATE_LINE={followed}; else somebody changed the row in the table target",
+        f"if {line} is right, set TIDEGATE_LINE={line}; else somebody changed the row in the table target",
     )
 
 

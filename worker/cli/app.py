@@ -17,7 +17,7 @@ from worker.bundles.directory import local_path, read_directory
 from worker.bundles.keys import read_trusted
 from worker.bundles.trust import Terms, Trust
 from worker.core.backoff import Backoff
-from worker.core.bundle import Bundle, Vet, unvetted
+from worker.core.bundle import Bundle, Vet, unsealed
 from worker.core.checkpoint import Checkpoint, pass_by
 from worker.core.event import Emitter, Level, Sink
 from worker.core.events import BundleDoubted
@@ -122,7 +122,7 @@ class App:
         self.trust.offered(bundle)
         return bundle
 
-    def read(self, path: str, setting: str, label: str | None = None, vet: Vet = unvetted) -> Bundle:
+    def read(self, path: str, setting: str, label: str | None = None, vet: Vet = unsealed) -> Bundle:
         """Read the directory that a setting names.
 
         Raises:

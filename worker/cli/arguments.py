@@ -61,7 +61,7 @@ VERBS = {
         Verb("force", "steer", "golang-migrate's", "say which version the schema is at, without running anything"),
         Verb("version", "show", "golang-migrate's", "print the version that the schema is at"),
         Verb("create", "create", "golang-migrate's", "make an empty pair of migration files"),
-        Verb("bundle", "bundle", "more", "pack, list, verify and withdraw bundles"),
+        Verb("bundle", "bundle", "more", "pack, sign, list, verify and withdraw bundles"),
         Verb("admin", "admin", "more", "the installation: roles, settings, control schema, records"),
     )
 }

@@ -57,6 +57,7 @@ async def publish(session: Session, site: Site, view: View, bundle: Bundle, inte
 
 def _check_trust(bundle: Bundle, view: View, site: Site) -> None:
     """Refuse to publish what would be refused where it is to be applied."""
+    site.trust.check_files(bundle.files, bundle.seal, f"bundle {bundle.label}")
     site.trust.check_line(view.line, view.survey.target.table)
     site.trust.check_place(bundle, place_of(view))
 
