@@ -12,7 +12,7 @@ from tests.fixtures.sites import bundle_of, tables
 from worker.bundles.keys import read_trusted
 from worker.bundles.trust import OFF, Trust
 from worker.core.bundle import Bundle, build_bundle, unsealed
-from worker.core.seal import render_seal
+from worker.core.seal import digests_of, render_seal
 from worker.core.trust import Place, Policy
 from worker.errors import RefusedError, SettingError
 
@@ -196,6 +196,25 @@ def test_a_forged_number_is_not_kept_in_mind(ci: Signer) -> None:
     trust.seen(replace(signed, seal=replace(signed.seal, claims=replace(signed.seal.claims, sequence=2**60))))
 
     assert trust.warrant(signed, (), PLACE, upwards=True)
+
+
+def test_a_number_is_learnt_only_from_what_is_signed_for_this_place(ci: Signer, other: Signer) -> None:
+    trust, old = Told([ci.trusted]).trust(), ci.sign(BUNDLE, 5)
+    new = bundle_of(tables(1, 2, 3), "2.0")
+    strange = [ci.sign(new, 9, line="bank"), ci.sign(new, 9, database="stage"), ci.sign(new, 9, audience="bank")]
+    for one in (*strange, other.sign(new, 9)):
+        trust.learn(one.digest, digests_of(one.files), raw_seal(one), PLACE)
+    trust.learn(new.digest, digests_of(BUNDLE.files), raw_seal(ci.sign(new, 9)), PLACE)
+    for raw in (None, b"no seal"):
+        trust.learn(new.digest, digests_of(new.files), raw, PLACE)
+    assert trust.warrant(old, (), PLACE, upwards=True)
+
+    trust.learn(new.digest, digests_of(new.files), raw_seal(ci.sign(new, 9)), PLACE)
+
+    assert trust.knows(new.digest)
+    assert not trust.knows(old.digest)
+    with pytest.raises(RefusedError, match="its sequence number 5 is below 9"):
+        trust.warrant(old, (), PLACE, upwards=True)
 
 
 def test_the_least_number_and_the_offered_directory_set_the_floor(ci: Signer) -> None:

@@ -168,14 +168,14 @@ class Trust:
         """Whether `learn` was told last of the bundle of this digest, or need not be told at all."""
         return not self or digest == self._known
 
-    def learn(self, digest: str, digests: Mapping[str, bytes], raw: bytes | None) -> None:
+    def learn(self, digest: str, digests: Mapping[str, bytes], raw: bytes | None, place: Place) -> None:
         """Keep in mind how new a wanted bundle is whose files are not read, since there is nothing to do."""
         self._known = digest
         try:
             seal = None if raw is None else parse_seal(raw)
         except RefusedError:
             return
-        if seal is not None and self._doubt(digests, seal) is None:
+        if seal is not None and (self._doubt(digests, seal) or misplaced(seal.claims, place)) is None:
             self._floor = max(self._floor, seal.claims.sequence)
 
     def warrant(self, bundle: Bundle, lent: Sequence[Bundle], place: Place, *, upwards: bool) -> Warrant | None:

@@ -49,7 +49,8 @@ async def learn(session: Session, site: Site, view: View) -> None:
         return
     pairs = zip(row.names, row.checksums, strict=False)
     digests = {name: bytes.fromhex(checksum) for name, checksum in pairs if _SHA256.fullmatch(checksum)}
-    site.trust.learn(row.published.digest, digests, await HomeHalf(session, view.line).seal(row))
+    raw = await HomeHalf(session, view.line).seal(row)
+    site.trust.learn(row.published.digest, digests, raw, place_of(view))
 
 
 async def _vetted(
