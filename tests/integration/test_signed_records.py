@@ -173,6 +173,18 @@ async def test_older_control_versions_run_only_what_the_program_ships(scene: Sce
     await scene.unharmed()
 
 
+async def test_a_text_that_is_not_the_signed_files_is_stopped_right_before_it_is_sent(scene: Scene) -> None:
+    first, second = scene.two.migrations
+    assert second.up is not None
+    mended = replace(second, up=replace(second.up, sql=CANARY))
+
+    with pytest.raises(RefusedError, match=r"0002_m2\.up\.sql is not trusted: its signature is not that"):
+        await bring(scene.worker.session, scene.worker.site, COMMAND, replace(scene.two, migrations=(first, mended)))
+
+    await scene.unharmed()
+    assert await scene.database.fetchval("SELECT to_regclass('t2') IS NULL")
+
+
 async def test_a_swapped_down_file_is_not_lent(scene: Scene) -> None:
     await scene.worker.publish(scene.two)
     await scene.worker.round()
