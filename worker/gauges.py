@@ -11,6 +11,7 @@ from datetime import UTC
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from worker.core.drift import Drift
 from worker.core.event import Event, Outcome
 from worker.core.events import (
     JobFailed,
@@ -148,6 +149,8 @@ class Gauges(Collector):
         yield _per_target("target_paused", "1 while workers leave the target alone: paused, or pinned.", paused)
         epochs = {name: status.epoch or 0 for name, status in told.items()}
         yield _per_target("fence_epoch", "The target's current fence epoch.", epochs)
+        drifted = {name: len(s.drift.differences) for name, s in known.items() if isinstance(s.drift, Drift)}
+        yield _per_target("drift_objects", "Objects of the database that are not what the last job left.", drifted)
         successes = {name: at for name, at in self.round.last_success.items() if name in known}
         yield _per_target(
             "last_success_timestamp_seconds", "When a job of this worker last succeeded on the target.", successes

@@ -36,6 +36,7 @@ from worker.errors import (
     TimedOutError,
 )
 from worker.jobs.bring import bring
+from worker.jobs.drift import DriftWatch
 from worker.jobs.execution import DrainedError
 from worker.jobs.look import look
 from worker.jobs.site import Report, Request, Result, Site
@@ -65,11 +66,15 @@ _HINTS = Backoff(first=0.05, ceiling=2.0)
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """When a round comes without being woken: every `poll` seconds, in a random half of it."""
+    """When a round comes without being woken: every `poll` seconds, in a random half of it.
+
+    `drift` is how many seconds lie between two looks for drift, None for no look.
+    """
 
     poll: float
     clock: Callable[[], float]
     jitter: Callable[[], float]
+    drift: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ class Reconciler:
         self._known: dict[str, str] = {}
         self._hints = 0
         self._draining = False
+        self._drift = DriftWatch(rhythm.drift, rhythm.clock, rhythm.jitter)
         self._scope = anyio.CancelScope()
         self._wake, self._woken = anyio.create_memory_object_stream[str](1)
 
@@ -182,7 +188,7 @@ class Reconciler:
         view = await look(session, self._site)
         self._notice(session, view.survey)
         self._known = {"target": view.survey.target.name}
-        self._board.reached(target_status(view))
+        self._board.reached(replace(target_status(view), drift=await self._drift.look(session, view)))
 
     def _notice(self, session: Session, seen: Survey) -> None:
         """Say so where another server answers than before, or the same one after a promotion or a recovery."""

@@ -6,7 +6,9 @@ from datetime import timedelta, timezone
 from typing import Any
 
 from tests.fixtures.statuses import HERE, NOON, a_row, a_snapshot, a_status
+from worker.core.drift import Unknown, drift
 from worker.core.failure import Failure
+from worker.core.fingerprint import Deviation, Fingerprint, Thing
 from worker.core.job import JobState
 from worker.core.snapshot import Running
 from worker.core.status_document import status_document
@@ -55,3 +57,19 @@ def test_what_is_not_known_is_null() -> None:
     assert document["running"] is None
     assert document["database"] is None
     assert [document["targets"][0][name] for name in ("state", "readiness", "failure", "job_started_at")] == [None] * 4
+
+
+def test_drift_is_told_by_names_and_without_definitions() -> None:
+    found = Deviation(Thing("view", "s.v"), {"definition": "SELECT 1"}, {"definition": "SELECT 2"})
+    verdict = drift(Fingerprint("1.3.0", NOON, same_server=True), [found])
+    assert encoded(a_snapshot(a_status(drift=verdict)))["targets"][0]["drift"] == {
+        "unknown": None,
+        "bundle": "1.3.0",
+        "taken_at": "2026-03-04T12:00:00Z",
+        "objects": 1,
+        "differences": [
+            {"kind": "view", "object": "s.v", "change": "changed", "parts": ["definition"], "right_until": "1.3.0"}
+        ],
+    }
+    unknown = encoded(a_snapshot(a_status(drift=Unknown("a migration is under way"))))["targets"][0]["drift"]
+    assert (unknown["unknown"], unknown["objects"]) == ("a migration is under way", None)

@@ -51,6 +51,7 @@ TYPES = {
     "tidegate_ready": "gauge",
     "tidegate_migrations_pending": "gauge",
     "tidegate_fence_epoch": "gauge",
+    "tidegate_drift_objects": "gauge",
     "tidegate_last_success_timestamp_seconds": "gauge",
     "tidegate_jobs_current": "gauge",
     "tidegate_job_started_timestamp_seconds": "gauge",

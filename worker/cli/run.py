@@ -76,7 +76,8 @@ async def _work(app: App, _flags: "Flags") -> None:
     app.extra_sinks = (board.sink, metrics.sink, last_word.sink, *_notifying(manager, app, board))
     limits = app.settings.limits
     doors = Doors(partial(_session, app), partial(app.connect, Purpose.LISTEN))
-    rhythm = Rhythm(limits.poll_ms / 1000, time.monotonic, random.random)
+    drift = None if limits.drift_ms is None else limits.drift_ms / 1000
+    rhythm = Rhythm(limits.poll_ms / 1000, time.monotonic, random.random, drift)
     reconciler = Reconciler(doors, app.site, app.source(), board, rhythm)
     asyncio.get_running_loop().set_exception_handler(_report)
     with bridge_stdlib(app.log), _told(app):

@@ -40,7 +40,9 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
     if verb == "history":
         parser.add_argument("--limit", "-n", type=int, default=_HISTORY, metavar="N", help="rows, 50 if not said")
     if verb == "status":
-        parser.add_argument("--watch", action="store_true", help="go on, every second, until interrupted")
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--watch", action="store_true", help="go on, every second, until interrupted")
+        what.add_argument("--drift", action="store_true", help="what differs from what the last job left")
 
 
 def run(verb: str, flags: "Flags") -> ExitCode:
@@ -97,6 +99,10 @@ def _step(effect: Run, bundle: str) -> dict[str, object]:
 
 
 async def _status(app: App, flags: "Flags") -> ExitCode:
+    if flags.own.drift:
+        from worker.cli.drift import show_drift  # noqa: PLC0415  rare, and not needed by the other verbs
+
+        return await show_drift(app, as_json=flags.own.json)
     async with app.session() as session:
         while True:
             async with told(session, "looking at the target"):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from worker.core.drift import Verdict
 from worker.core.failure import Failure
 from worker.core.job import JobState
 from worker.core.readiness import Identity, Readiness
@@ -22,7 +23,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """A target as last read; `version` and `dirty` are the version table's."""
+    """A target as last read; `version` and `dirty` are the version table's, `drift` is None before the first look."""
 
     target: str
     line: str
@@ -39,6 +40,7 @@ class TargetStatus:
     failure: Failure | None
     refusal: str | None
     job_started_at: datetime | None = None
+    drift: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

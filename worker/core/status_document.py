@@ -16,17 +16,22 @@ ISO 8601 with a final `Z`; what is not known is null.
 A target: `target`, `line`, `wanted` (a bundle's label), `version` and `dirty` (the version table's), `applied`
 (how many), `pending` (versions), `state` (of its job), `paused` (why), `epoch`, `job_started_at`, `refusal`,
 `identity` (`system_identifier` as text, since it exceeds what a JSON number can safely hold, and `database_oid`),
-`readiness` (null, or the fields of the readiness row, with an `identity` of its own), and `failure` (null, or
-`file`, `line`, `column`, `sqlstate`, `message`, `hint`). A failed statement's text is never part of it.
+`readiness` (null, or the fields of the readiness row, with an `identity` of its own), `failure` (null, or
+`file`, `line`, `column`, `sqlstate`, `message`, `hint`), and `drift` (null before the first look; else `unknown`, why
+the catalogue cannot be compared now, or null, and `bundle`, `taken_at`, `objects`, how many differ, and `differences`,
+the first hundred of them: `kind`, `object`, `change` (added, removed, changed), `parts` (names), `right_until`, the
+bundle after which it was last right). Neither a failed statement's text nor a definition is ever part of it.
 """
 
 from datetime import UTC, datetime
 
+from worker.core.drift import Difference, Unknown, Verdict
 from worker.core.failure import Failure
 from worker.core.readiness import Identity, Readiness
 from worker.core.snapshot import Running, Snapshot, TargetStatus
 
 Document = dict[str, object]
+_SHOWN = 100
 
 
 def status_document(snapshot: Snapshot) -> Document:
@@ -78,6 +83,7 @@ def _target(status: TargetStatus) -> Document:
         "identity": _identity(status.identity),
         "readiness": None if status.readiness is None else _readiness(status.readiness),
         "failure": None if status.failure is None else _failure(status.failure),
+        "drift": None if status.drift is None else _drift(status.drift),
     }
 
 
@@ -107,4 +113,26 @@ def _failure(failure: Failure) -> Document:
         "sqlstate": failure.sqlstate,
         "message": failure.message,
         "hint": failure.hint,
+    }
+
+
+def _drift(verdict: Verdict) -> Document:
+    if isinstance(verdict, Unknown):
+        return {"unknown": verdict.why, "bundle": None, "taken_at": None, "objects": None, "differences": []}
+    return {
+        "unknown": None,
+        "bundle": verdict.bundle,
+        "taken_at": _time(verdict.taken_at),
+        "objects": len(verdict.differences),
+        "differences": [_difference(one) for one in verdict.differences[:_SHOWN]],
+    }
+
+
+def _difference(one: Difference) -> Document:
+    return {
+        "kind": one.thing.kind,
+        "object": one.thing.name,
+        "change": one.change.value,
+        "parts": [part.name for part in one.parts],
+        "right_until": one.right_until,
     }

@@ -15,6 +15,7 @@ from worker.core.migration import Direction
 from worker.core.plan import Pending, Refused, UpToDate
 from worker.core.readiness import Readiness
 from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TidegateError, TimedOutError
+from worker.jobs import fingerprint
 from worker.jobs.execution import Execution, Statement
 from worker.jobs.look import View, is_wanted
 from worker.jobs.offer import check_scripts, refused
@@ -53,6 +54,8 @@ class Attempt:
         try:
             await self._apply(request, execution)
             readiness = await execution.finish(request.pin)
+            # The gates do not wait for it, and a cut job repeats it.
+            await fingerprint.take(held, self._bundle.label)
         except BaseException as error:
             # Also when cancelled: what was done is recorded, within bounds, before the cancellation goes on.
             with anyio.move_on_after(_RECORD_SECONDS, shield=True):
@@ -106,6 +109,7 @@ class Attempt:
                 versions = [run.migration.version for run in self._plan.runs]
                 first, last = (versions[0], versions[-1]) if versions else (None, None)
                 self._session.emit(JobStarted(len(versions), first, last))
+                await fingerprint.remember(replace(self._held, session=self._session), self._plan.effects)
                 await execution.run(self._plan, request.pin)
             case _:
                 assert_never(self._plan)
@@ -136,6 +140,7 @@ class Attempt:
         if event is not JobEvent.INTERRUPT:
             with suppress(TidegateError):
                 await execution.write_readiness()
+                await fingerprint.take(replace(self._held, session=self._session), self._bundle.label)
         with suppress(TidegateError):
             await self._move(event, len(execution.applied), error)
 

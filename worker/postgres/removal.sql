@@ -4,7 +4,8 @@
 SELECT
     f.kind, f.name, f.kind = 'table' AS has_rows,
     f.kind || ' ' || f.name IN (
-        'table bundle', 'table bundle_file', 'table fence', 'table history', 'table home_version', 'table job',
+        'table bundle', 'table bundle_file', 'table fence', 'table fingerprint',
+        'table fingerprint_object', 'table history', 'table home_version', 'table job',
         'table job_event', 'table journal', 'table ledger', 'table readiness', 'table target',
         'table target_version', 'view status', 'sequence wanted_seq',
         'function ready(bigint,text,text)', 'function hold_fence(text,bigint,bigint)') AS ours
@@ -144,7 +145,8 @@ ORDER BY 1;
 -- Without CASCADE: the server itself refuses where something else lies in the schema or depends on what does.
 DROP VIEW :"schema".status;
 DROP FUNCTION :"schema".ready(bigint, text, text), :"schema".hold_fence(text, bigint, bigint);
-DROP TABLE :"schema".bundle, :"schema".bundle_file, :"schema".fence, :"schema".history, :"schema".home_version,
+DROP TABLE :"schema".bundle, :"schema".bundle_file, :"schema".fence, :"schema".fingerprint,
+    :"schema".fingerprint_object, :"schema".history, :"schema".home_version,
     :"schema".job, :"schema".job_event, :"schema".journal, :"schema".ledger, :"schema".readiness, :"schema".target,
     :"schema".target_version;
 DROP SEQUENCE :"schema".wanted_seq;

@@ -153,6 +153,11 @@ def limit(value: str) -> int | None:
     return None if value == "none" else duration(value)
 
 
+def interval(value: str) -> int | None:
+    """Take a duration above zero in milliseconds, or `off`."""
+    return None if value == "off" else duration(value)
+
+
 def wait_limit(value: str) -> int | None:
     """Take a duration in milliseconds, `0` to look once, or `none` to wait for ever."""
     return None if value == "none" else parse_duration(value)

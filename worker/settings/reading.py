@@ -173,6 +173,7 @@ def _limits(values: Mapping[str, Any]) -> Limits:
         statement_ms=values["statement_timeout"],
         drain_ms=values["drain_timeout"],
         poll_ms=values["poll_interval"],
+        drift_ms=values["drift_interval"],
     )
 
 

@@ -70,7 +70,10 @@ class TrustSettings:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long things may take, in milliseconds; None means no limit, and a wait of 0 looks once."""
+    """How long things may take, in milliseconds; None means no limit, and a wait of 0 looks once.
+
+    `drift_ms` is how often the worker looks for drift, None for never.
+    """
 
     wait_ms: int | None
     advisory_ms: int | None
@@ -80,6 +83,7 @@ class Limits:
     statement_ms: int | None
     drain_ms: int
     poll_ms: int
+    drift_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)

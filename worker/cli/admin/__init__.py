@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _VERBS = {
     "adopt": "have the ledger follow a version table that another program moved; runs no SQL",
     "config": "print the settings in force, where each comes from, and no secret",
+    "fingerprint": "take the catalogue as it is as right, so that what status --drift shows is drift no more",
     "grants": "print the set-up of the roles as SQL: owner, migrator, API, publisher and reader",
     "repair": "list files that were rewritten after they had been applied, or --accept them",
     "upgrade": "create the control schema, or bring it up to this program; applies no bundle",

@@ -1,0 +1,83 @@
+"""Takes the catalogue's fingerprint when a job ends, and remembers at its begin what was changed by hand before."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from worker.core.drift import Verdict
+from worker.core.drift_events import FingerprintSkipped
+from worker.core.fingerprint import deviating, incomparable, untouched
+from worker.core.plan import Adopt, Effect
+from worker.errors import RefusedError, TidegateError
+from worker.jobs.amend import current, holding
+from worker.jobs.drift import find_drift
+from worker.jobs.look import look
+from worker.jobs.site import Site
+from worker.postgres.catalogue import Catalogue
+from worker.postgres.faults import ConnectionLostError, FencedError
+from worker.postgres.lock import Held
+from worker.postgres.session import Session
+
+
+async def remember(held: Held, effects: Iterable[Effect]) -> None:
+    """Mark what is not right before a job: unless the job touches it, it is not right afterwards either.
+
+    What golang-migrate applied meanwhile is to be taken over, and is no drift.
+    """
+    if any(isinstance(effect, Adopt) for effect in effects):
+        return
+    catalogue = Catalogue(held.session)
+    async with _dispensable(held):
+        async with catalogue.looking():
+            state = await catalogue.state()
+            if state is None or state.fingerprint is None or incomparable(state) is not None:
+                return
+            found = deviating(await catalogue.differences(), state.fingerprint)
+        if found or state.marked:
+            async with catalogue.taking(held):
+                await catalogue.mark(found, state.fingerprint.bundle)
+
+
+async def take(held: Held, bundle: str) -> None:
+    """Take the catalogue as right after this bundle, unless that was done already or a migration is half done."""
+    catalogue = Catalogue(held.session)
+    async with _dispensable(held), catalogue.taking(held):
+        state = await catalogue.state()
+        if state is None or state.half_done or state.ledger == state.ledger_now:
+            return
+        kept = untouched(await catalogue.marks(), await catalogue.differences()) if state.marked else ()
+        await catalogue.take(held, bundle, kept)
+
+
+async def accept(session: Session, site: Site) -> tuple[str, Verdict]:
+    """Take the catalogue as right whatever was changed by hand; returns the target, and what was drift until then.
+
+    Raises:
+        RefusedError: A migration is under way, so that nothing is right yet; or a privilege is missing.
+        TimedOutError: The lock was not free in time.
+        FencedError: Another worker has taken the target over.
+    """
+    view = await current(session, site, await look(session, site), None)
+    async with holding(session, site, view) as held:
+        view = await look(session, site)
+        if view.observation.observed.progress is not None:
+            raise RefusedError(
+                f"a migration of {held.target.name} is half done",
+                hint="tidegate up goes on with it, and takes the fingerprint at its end",
+                reason="half_done",
+            )
+        was, catalogue = await find_drift(held.session, view), Catalogue(held.session)
+        async with catalogue.taking(held):
+            row = view.observation.readiness
+            await catalogue.take(held, "none" if row is None or row.bundle is None else row.bundle, ())
+    return held.target.name, was
+
+
+@asynccontextmanager
+async def _dispensable(held: Held) -> AsyncIterator[None]:
+    """Let a job go on without a fingerprint; a lost connection or epoch is the job's own affair."""
+    try:
+        yield
+    except (ConnectionLostError, FencedError):
+        raise
+    except TidegateError as error:
+        held.session.emit(FingerprintSkipped(error.message))
