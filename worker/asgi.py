@@ -134,7 +134,7 @@ def _gate(require: str | None, database: str | None, target: str | None, timeout
         target=target,
         timeout=None if limit is None else limit / 1000,
         on_failure=OnFailure.WAIT,
-        emit=Emitter((_log,)),
+        emit=Emitter((log_event,)),
         clock=time.monotonic,
         jitter=random.random,
     )
@@ -155,7 +155,8 @@ def _requirement(setting: RequirementSetting | None) -> Requirement:
             assert_never(setting)
 
 
-def _log(event: Event, _context: Context) -> None:
+def log_event(event: Event, _context: Context) -> None:
+    """Hand an event to the standard library's logger `tidegate`."""
     level = logging.getLevelNamesMapping()[event.level.name]
     fields = " ".join(f"{name}={value}" for name, value in dataclasses.asdict(event).items())
     _logger.log(level, "%s %s", event.name(), fields)

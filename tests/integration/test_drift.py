@@ -241,11 +241,16 @@ async def test_two_targets_of_one_database_are_no_drift_to_each_other(worker: Wo
     assert await found(worker) == expected
 
 
+def dump_of(database: Database) -> str:
+    """A dump that an older server takes too: a newer pg_dump sets what it does not know."""
+    lines = database.server.dump(database.name, "--no-owner").splitlines()
+    return "\n".join(line for line in lines if not line.startswith("SET transaction_timeout"))
+
+
 @pytest.mark.usefixtures("worker")
 async def test_a_restored_dump_shows_no_drift_and_what_is_changed_there_is_told(database: Database) -> None:
-    dump = database.server.dump(database.name, "--no-owner")
     with fresh_database(database.server) as copy:
-        database.server.psql(dump, database=copy.name)
+        database.server.psql(dump_of(database), database=copy.name)
         async with worker_on(copy) as there:
             assert await found(there) == []
             await copy.execute("ALTER TABLE people ADD note text")

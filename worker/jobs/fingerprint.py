@@ -10,12 +10,13 @@ from worker.core.plan import Adopt, Effect
 from worker.errors import RefusedError, TidegateError
 from worker.jobs.amend import current, holding
 from worker.jobs.drift import find_drift
-from worker.jobs.look import look
+from worker.jobs.look import View, look
 from worker.jobs.site import Site
 from worker.postgres.catalogue import Catalogue
 from worker.postgres.faults import ConnectionLostError, FencedError
 from worker.postgres.lock import Held
 from worker.postgres.session import Session
+from worker.postgres.target_half import TargetHalf
 
 
 async def remember(held: Held, effects: Iterable[Effect]) -> None:
@@ -67,9 +68,14 @@ async def accept(session: Session, site: Site) -> tuple[str, Verdict]:
             )
         was, catalogue = await find_drift(held.session, view), Catalogue(held.session)
         async with catalogue.taking(held):
-            row = view.observation.readiness
-            await catalogue.take(held, "none" if row is None or row.bundle is None else row.bundle, ())
+            await catalogue.take(held, await _label(held, view), ())
     return held.target.name, was
+
+
+async def _label(held: Held, view: View) -> str:
+    """The bundle that the highest applied version was recorded from."""
+    highest, recorded = view.observation.observed.highest, await TargetHalf(held.session, held.target).recorded_from()
+    return "none" if highest is None else recorded[highest]
 
 
 @asynccontextmanager
