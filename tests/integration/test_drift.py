@@ -7,12 +7,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.fixtures.cluster import PASSWORD
+from tests.fixtures.cluster import PASSWORD, running_server
 from tests.fixtures.command_line import call, content
+from tests.fixtures.installations import installations
 from tests.fixtures.older_control import make_older_control
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database, fresh_database
 from tests.fixtures.sites import Worker, bundle_of, tables, worker_on
+from tests.fixtures.tools import missing
 from tests.fixtures.workers import eventually, migrations_in, start_worker
 from worker.core.drift import Drift, Unknown
 from worker.core.drift_events import DriftFound, DriftGone, FingerprintSkipped
@@ -257,6 +259,21 @@ async def test_a_restored_dump_shows_no_drift_and_what_is_changed_there_is_told(
             assert await found(there) == ["column public.people.note added (1.0)"]
 
 
+@pytest.mark.usefixtures("worker")
+async def test_a_dump_that_is_restored_on_another_version_shows_no_drift(database: Database) -> None:
+    other = 15 if database.server.version == 18 else 18
+    binaries = installations().get(other) or missing(f"PostgreSQL {other} is not installed; see CONTRIBUTING.md")
+    with running_server(other, binaries) as server, fresh_database(server) as copy:
+        server.psql(dump_of(database), database=copy.name)
+        async with worker_on(copy) as there:
+            assert await found(there) == []
+            await copy.execute(
+                "ALTER TABLE people DROP CONSTRAINT people_state_check; ALTER TABLE people ADD CONSTRAINT "
+                "people_state_check CHECK (state IN ('open', 'shut'))"
+            )
+            assert await found(there) == ["constraint public.people.people_state_check changed definition (1.0)"]
+
+
 async def test_a_person_may_say_that_all_is_right(worker: Worker, database: Database) -> None:
     await database.execute("ALTER TABLE people ADD note text; DROP INDEX people_name")
     target, was = await accept(worker.session, worker.site)
@@ -370,6 +387,26 @@ def test_a_role_without_the_new_tables_goes_on_without_them(database: Database, 
     said = call("status", "--drift", DB_URL=database.dsn_as(role))
     database.psql(f"DROP OWNED BY {role}; DROP ROLE {role}")
     said.is_error(3, "fingerprint", "GRANT")
+
+
+async def test_a_job_goes_on_without_a_fingerprint_where_the_role_may_not_write_it(
+    worker: Worker, database: Database
+) -> None:
+    role = f"writer_{database.name}"
+    everything = "ALL ON {0} IN SCHEMA tidegate, public TO {1}"
+    database.psql(
+        f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'; GRANT ALL ON SCHEMA tidegate, public TO {role};"
+        + "".join(f"GRANT {everything.format(f'ALL {kind}', role)};" for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"))
+        + f"REVOKE ALL ON tidegate.fingerprint, tidegate.fingerprint_object FROM {role}"
+    )
+    async with worker_on(database, dsn=database.dsn_as(role)) as other:
+        report = await other.up(bundle_of({1: SCHEMA, **tables(2)}, "2.0"))
+        skipped = other.recorded.of(FingerprintSkipped)
+    verdict = await find_drift(worker.session, await worker.look())
+    database.psql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert report.applied == (2,)
+    assert "fingerprint" in skipped[-1].message
+    assert isinstance(verdict, Unknown)
 
 
 @pytest.mark.usefixtures("worker")
