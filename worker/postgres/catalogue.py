@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from worker.core.fingerprint import Deviation, Fingerprint, Parts, State, Thing
+from worker.postgres.faults import settle, told
 from worker.postgres.lock import Held
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
@@ -33,8 +34,12 @@ class Catalogue:
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
         """Read in one transaction that writes nothing."""
-        async with transaction(self._session, "comparing the catalogue", f"SET TRANSACTION READ ONLY; {_SPELLING}"):
-            yield
+        async with told(self._session, "comparing the catalogue"):
+            try:
+                await self._conn.execute(f"BEGIN READ ONLY; {_SPELLING}")
+                yield
+            finally:
+                await settle(self._conn)
 
     @asynccontextmanager
     async def taking(self, held: Held) -> AsyncIterator[None]:
