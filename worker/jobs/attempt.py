@@ -140,9 +140,11 @@ class Attempt:
         if event is not JobEvent.INTERRUPT:
             with suppress(TidegateError):
                 await execution.write_readiness()
-                await fingerprint.take(replace(self._held, session=self._session), self._bundle.label)
         with suppress(TidegateError):
             await self._move(event, len(execution.applied), error)
+        if execution.applied and event is not JobEvent.INTERRUPT:
+            with suppress(TidegateError):
+                await fingerprint.take(replace(self._held, session=self._session), self._bundle.label)
 
     async def _move(self, event: JobEvent, applied: int, error: BaseException | None = None) -> None:
         if self._job is None:
