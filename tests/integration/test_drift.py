@@ -2,20 +2,15 @@
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import anyio
 import pytest
 
 from tests.fixtures.cluster import PASSWORD, Server, running_server
-from tests.fixtures.command_line import call, content
 from tests.fixtures.installations import installations
-from tests.fixtures.older_control import make_older_control
-from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database, fresh_database
 from tests.fixtures.sites import Worker, bundle_of, tables, worker_on
 from tests.fixtures.tools import missing
-from tests.fixtures.workers import eventually, migrations_in, start_worker
 from worker.core.drift import Drift, Unknown
 from worker.core.drift_events import DriftFound, DriftGone, FingerprintSkipped
 from worker.core.plan import To
@@ -85,13 +80,6 @@ def database(server: Server, template: str) -> Iterator[Database]:
     )
     yield copy
     server.psql(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def empty(server: Server) -> Iterator[Database]:
-    """A database with nothing in it."""
-    with fresh_database(server) as new:
-        yield new
 
 
 @pytest.fixture
@@ -338,84 +326,6 @@ async def test_the_watch_tells_each_change_once(worker: Worker, database: Databa
 async def test_a_watch_that_is_off_asks_nothing(worker: Worker) -> None:
     watch = DriftWatch(None, lambda: 0.0, lambda: 0.0)
     assert await watch.look(worker.session, await worker.look()) is None
-
-
-def test_a_worker_tells_it_by_event_metric_and_status(empty: Database, tidegate: StartTidegate, tmp_path: Path) -> None:
-    source = migrations_in(tmp_path / "m", {1: "CREATE TABLE t1 (a int);"})
-    often = ("--drift-interval", "100ms", "--poll-interval", "100ms")
-    running = start_worker(tidegate, empty.dsn, "--source", source, *often)
-    series = 'tidegate_drift_objects{target="public.schema_migrations"}'
-    running.until("/readyz")
-    eventually(lambda: running.target()["drift"] is not None and running.target()["drift"]["objects"] == 0, "no drift")
-
-    empty.psql("ALTER TABLE t1 ADD note text")
-    running.process.wait_for_event("drift.found")
-    eventually(lambda: running.metric(series) == 1, "the metric says 1")
-    assert running.target()["drift"]["differences"][0]["object"] == "public.t1.note"
-    empty.psql("ALTER TABLE t1 DROP note")
-    running.process.wait_for_event("drift.gone")
-    eventually(lambda: running.metric(series) == 0, "the metric says 0")
-
-    assert running.stop() == 0
-    told = [event["event"] for event in running.process.events if event.get("event", "").startswith("drift.")]
-    assert told == ["drift.found", "drift.gone"]
-
-
-def test_status_prints_it_and_writes_nothing(empty: Database, tmp_path: Path) -> None:
-    (tmp_path / "1_a.up.sql").write_text("CREATE TABLE a (b int NOT NULL)")
-    call("status", "--drift", DB_URL=empty.dsn).is_fine("drift is not known: there is no control schema yet")
-    call("up", "-s", tmp_path, "--label", "1.0", DB_URL=empty.dsn).is_fine()
-    call("status", "--drift", DB_URL=empty.dsn).is_fine("no drift since bundle 1.0")
-    empty.psql("ALTER TABLE a ALTER b TYPE bigint")
-    before = content(empty)
-
-    call("status", "--drift", DB_URL=empty.dsn).is_fine(
-        "1 object is not what bundle 1.0 left", "public.a.b  type  integer  bigint  1.0"
-    )
-    document = call("status", "--drift", "--json", DB_URL=empty.dsn).document
-
-    assert content(empty) == before
-    assert document.pop("taken_at").endswith("Z")
-    assert document == {
-        "target": "public.schema_migrations",
-        "unknown": None,
-        "bundle": "1.0",
-        "differences": [
-            {
-                "kind": "column",
-                "object": "public.a.b",
-                "change": "changed",
-                "right_until": "1.0",
-                "parts": [{"part": "type", "was": "integer", "now": "bigint"}],
-            }
-        ],
-    }
-    call("admin", "fingerprint", DB_URL=empty.dsn).is_fine("public.a.b", "the catalogue is right as it is now")
-    call("status", "--drift", DB_URL=empty.dsn).is_fine("no drift since bundle 1.0")
-
-
-def test_an_older_control_schema_has_no_fingerprint_until_it_is_asked_for(empty: Database) -> None:
-    one = bundle_of(tables(1, 2), "1.0")
-    anyio.run(make_older_control, empty, one, 1, 2)
-    before = content(empty)
-    call("status", "--drift", DB_URL=empty.dsn).is_fine("drift is not known: the control schema is older")
-    assert content(empty) == before
-    call("admin", "fingerprint", DB_URL=empty.dsn).is_fine("right as it is now")
-    call("status", "--drift", DB_URL=empty.dsn).is_fine("no drift since bundle 1.0")
-
-
-def test_a_role_that_may_not_read_the_fingerprint_is_told_what_it_lacks(empty: Database, tmp_path: Path) -> None:
-    (tmp_path / "1_a.up.sql").write_text("CREATE TABLE a (b int)")
-    call("up", "-s", tmp_path, DB_URL=empty.dsn).is_fine()
-    role = f"reader_{empty.name}"
-    empty.psql(
-        f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'; GRANT USAGE ON SCHEMA tidegate TO {role};"
-        f"GRANT SELECT ON ALL TABLES IN SCHEMA tidegate, public TO {role};"
-        f"REVOKE ALL ON tidegate.fingerprint, tidegate.fingerprint_object FROM {role}"
-    )
-    said = call("status", "--drift", DB_URL=empty.dsn_as(role))
-    empty.psql(f"DROP OWNED BY {role}; DROP ROLE {role}")
-    said.is_error(3, "fingerprint", "GRANT")
 
 
 async def test_a_job_goes_on_without_a_fingerprint_where_the_role_may_not_write_it(

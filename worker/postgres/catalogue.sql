@@ -16,7 +16,7 @@ LEFT JOIN :"schema".fingerprint AS f ON true;
 -- A digest of what is applied, of all targets but the control schema's own two.
 SELECT md5(coalesce(string_agg(l.target || ' ' || l.version, ',' ORDER BY l.target COLLATE "C", l.version), '')) AS ledger
 FROM :"schema".ledger AS l
-WHERE l.target NOT IN (quote_ident(:'schema') || '.target_version', quote_ident(:'schema') || '.home_version')
+WHERE l.target NOT IN (:'schema' || '.target_version', :'schema' || '.home_version')
 
 -- name: catalogue
 -- Every object of the database that a migration may have made: kind, name and parts, without any OID. Left out are the
