@@ -83,8 +83,9 @@ async def publish(
         RefusedError: It cannot be applied to this database, or its label belongs to other content.
         NoDatabaseError: The database cannot be reached.
     """
-    app = _app(database, settings)
-    bundle = read_source(local_path(fspath(source)), label)
+    app = _app(database, settings | _given(label=label))
+    app.trust.ready()
+    bundle = read_source(local_path(fspath(source)), app.settings.target.label, app.trust.vet)
 
     async def work(session: Session) -> Published:
         view = await look_settled(session, app.site, bundle)

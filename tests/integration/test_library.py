@@ -16,6 +16,7 @@ from tests.fixtures.jobs import until
 from tests.fixtures.network import free_port, http_get
 from tests.fixtures.processes import ROOT
 from tests.fixtures.servers import Database
+from tests.fixtures.signing import AUDIENCE, new_signer
 from tests.fixtures.sites import bundle_of, tables, worker_on
 from tests.fixtures.workers import eventually, migrations_in
 from worker.bundles.shipped import shipped
@@ -141,6 +142,17 @@ async def test_apply_without_a_directory_takes_what_was_published(source: Path, 
     assert (published.label, published.line, published.changed) == ("1.0", "schema_migrations", True)
     assert not (await worker.publish(source, database=database.dsn)).changed
     assert (await worker.apply(database=database.dsn)).applied == (1, 2)
+
+
+async def test_a_bundle_that_nobody_signed_is_refused_where_signatures_are_required(
+    source: Path, database: Database, tmp_path: Path
+) -> None:
+    required = {"trusted_keys": str(new_signer(tmp_path / "keys").public), "audience": AUDIENCE}
+    for call in (worker.publish, worker.apply):
+        with pytest.raises(RefusedError) as raised:
+            await call(source, database=database.dsn, **required)
+        assert raised.value.reason == "untrusted"
+    assert (await worker.status(database=database.dsn)).wanted is None
 
 
 async def test_a_wait_ends_when_another_task_has_applied(source: Path, database: Database) -> None:
