@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 import anyio
@@ -190,8 +190,11 @@ class Attempts:
 
         What stands behind its COMMIT is sent again then; where it is refused again, only the connection's end helps.
         """
+        is_committed = False
         async with told(self._session, "looking up whether a migration was committed"):
-            is_committed: bool = await self._session.conn.fetchval(message.proof)
+            # The control schema's own first migration has no tables to look at as long as it is not committed.
+            with suppress(asyncpg.UndefinedTableError):
+                is_committed = await self._session.conn.fetchval(message.proof)
         if is_committed:
             try:
                 await send(self.work.held, anew().text)
