@@ -1,11 +1,13 @@
 """Packets vanish behind the listener and behind a gate: neither hears of an end, and both find out and come back."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.fixtures.processes import StartTidegate
+from tests.fixtures.processes import Process, StartTidegate
 from tests.fixtures.relay import Relay, beside
 from tests.fixtures.scenes import up
 from tests.fixtures.servers import Database
@@ -46,15 +48,21 @@ def told(events: list[dict[str, object]], name: str) -> int:
     return [event["event"] for event in events].count(name)
 
 
-def test_a_gate_whose_packets_vanish_opens_within_its_limits(
-    tidegate: StartTidegate, database: Database, tmp_path: Path
-) -> None:
-    up(database, migrations_in(tmp_path, tables(1)))
+@contextmanager
+def a_gate_that_waits(tidegate: StartTidegate, database: Database, folder: Path) -> Iterator[tuple[Process, Relay]]:
+    """A gate that is held until version 2 is there, and what its packets pass."""
+    up(database, migrations_in(folder, tables(1)))
     relay = Relay(database.server.port)
     with beside(relay):
         process = tidegate("wait", "--at-least", "2", "--timeout", "60s", env={"DB_URL": relay.leading_to(database)})
         process.wait_for_event("gate.waiting")
+        yield process, relay
 
+
+def test_a_gate_whose_packets_vanish_opens_within_its_limits(
+    tidegate: StartTidegate, database: Database, tmp_path: Path
+) -> None:
+    with a_gate_that_waits(tidegate, database, tmp_path) as (process, relay):
         relay.black_out()
         relay.speak()
         began = time.monotonic()
@@ -68,11 +76,7 @@ def test_a_gate_whose_packets_vanish_opens_within_its_limits(
 def test_a_gate_waits_while_nothing_passes_and_opens_once_it_does(
     tidegate: StartTidegate, database: Database, tmp_path: Path
 ) -> None:
-    up(database, migrations_in(tmp_path, tables(1)))
-    relay = Relay(database.server.port)
-    with beside(relay):
-        process = tidegate("wait", "--at-least", "2", "--timeout", "60s", env={"DB_URL": relay.leading_to(database)})
-        process.wait_for_event("gate.waiting")
+    with a_gate_that_waits(tidegate, database, tmp_path) as (process, relay):
         relay.black_out()
         up(database, migrations_in(tmp_path, tables(2)))
 
