@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from worker.applier.messages import Work
 from worker.applier.recover import asked, settling
 from worker.applier.run import read
+from worker.core.migration import Migration
 from worker.core.plan import Progress
-from worker.core.script import Segment
+from worker.core.script import Mode, Segment
 from worker.errors import BundleError, RefusedError
 from worker.jobs.amend import amending, holding
 from worker.jobs.look import View, look
@@ -91,21 +92,25 @@ async def _check_asked(held: Held, site: Site, view: View, progress: Progress) -
 async def _text(held: Held, view: View, progress: Progress) -> tuple[Work, Segment]:
     """The segment that was cut, from the newest published bundle that has it, withdrawn or not."""
     home = HomeHalf(held.session, view.line)
-    begun = (*progress.done, progress.cut)
     for row in reversed(await home.bundles()):
-        if progress.version not in row.published.checksums:
-            continue
-        migration = (await home.load(row)).get(progress.version)
-        with suppress(BundleError, RefusedError):
-            script = None if migration is None else read(migration, progress.direction)
-            if migration is None or script is None:
-                continue
-            if tuple(segment.digest for segment in script.segments[: len(begun)]) == begun:
+        if progress.version in row.published.checksums:
+            migration = (await home.load(row)).get(progress.version)
+            segment = None if migration is None else _segment(migration, progress)
+            if migration is not None and segment is not None:
                 label, began = row.published.label, held.session.clock()
-                work = Work(held, migration, progress.direction, script.mode, label, None, began)
-                return work, script.segments[len(progress.done)]
+                return Work(held, migration, progress.direction, Mode.JOURNALLED, label, None, began), segment
     raise RefusedError(
         f"no published bundle has what was run of version {progress.version}, so nobody can tell what is asked",
         hint=f"publish the bundle that it was run from; or settle the whole: tidegate force {progress.version}",
         reason="not_in_doubt",
     )
+
+
+def _segment(migration: Migration, progress: Progress) -> Segment | None:
+    """The segment that was cut, if this is the text that was run."""
+    begun = (*progress.done, progress.cut)
+    with suppress(BundleError, RefusedError):
+        segments = read(migration, progress.direction).segments
+        if tuple(segment.digest for segment in segments[: len(begun)]) == begun:
+            return segments[len(progress.done)]
+    return None
