@@ -12,9 +12,10 @@ from worker.core.script import Mode, Segment
 from worker.errors import BundleError, RefusedError
 from worker.jobs.amend import amending, holding
 from worker.jobs.look import View, look
+from worker.jobs.published import load
 from worker.jobs.site import Site
 from worker.jobs.steer import known
-from worker.postgres.home_half import HomeHalf
+from worker.postgres.home_half import HomeHalf, Row
 from worker.postgres.lock import Held
 from worker.postgres.remains import until_gone
 from worker.postgres.session import Session
@@ -73,7 +74,7 @@ def _cut(view: View, at: Place) -> Progress:
 
 async def _check_asked(held: Held, site: Site, view: View, progress: Progress) -> None:
     """Refuse an answer to what no run would ask: taken for one, it could record as done what is not there."""
-    work, segment = await _text(held, view, progress)
+    work, segment = await _text(held, site, view, progress)
     place = f"{work.file}:{segment.statements[0].line}"
     if progress.done and segment.needs_session:
         raise RefusedError(
@@ -89,12 +90,11 @@ async def _check_asked(held: Held, site: Site, view: View, progress: Progress) -
         )
 
 
-async def _text(held: Held, view: View, progress: Progress) -> tuple[Work, Segment]:
-    """The segment that was cut, from the newest published bundle that has it, withdrawn or not."""
-    home = HomeHalf(held.session, view.line)
-    for row in reversed(await home.bundles()):
+async def _text(held: Held, site: Site, view: View, progress: Progress) -> tuple[Work, Segment]:
+    """The segment that was cut, from the newest usable bundle that has it, withdrawn or not."""
+    for row in reversed(await HomeHalf(held.session, view.line).bundles()):
         if progress.version in row.published.checksums:
-            migration = (await home.load(row)).get(progress.version)
+            migration = await _migration(held, site, view, row, progress.version)
             segment = None if migration is None else _segment(migration, progress)
             if migration is not None and segment is not None:
                 label, began = row.published.label, held.session.clock()
@@ -104,6 +104,13 @@ async def _text(held: Held, view: View, progress: Progress) -> tuple[Work, Segme
         hint=f"publish the bundle that it was run from; or settle the whole: tidegate force {progress.version}",
         reason="not_in_doubt",
     )
+
+
+async def _migration(held: Held, site: Site, view: View, row: Row, version: int) -> Migration | None:
+    """A bundle's migration; none where the bundle is not what was published, or not trusted."""
+    with suppress(RefusedError):
+        return (await load(held.session, site, view, row)).get(version)
+    return None
 
 
 def _segment(migration: Migration, progress: Progress) -> Segment | None:
