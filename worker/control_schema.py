@@ -5,16 +5,19 @@ Its two halves are two targets of the control schema itself, with version tables
 no CREATE right on the database.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import assert_never
+
+import asyncpg
 
 from worker.applier.limits import Limits
 from worker.bundles.directory import read_directory
 from worker.bundles.shipped import shipped
 from worker.core.bundle import Bundle, OrderPolicy
 from worker.core.event import Emitter
-from worker.core.events import ControlUpgraded
+from worker.core.events import ControlUpgraded, ReadersDenied
 from worker.core.migration import Migration, Side
 from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after
 from worker.core.planner import plan
@@ -71,14 +74,26 @@ async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> 
 
 
 async def grant_readers(session: Session, readers: tuple[str, ...]) -> None:
-    """Give the roles what their gates need, and no more: USAGE on the schema and SELECT on readiness."""
-    schema = quote_identifier(session.control)
+    """Give the roles what their gates need, and no more: USAGE on the schema and SELECT on readiness.
+
+    Who does not own the schema cannot, and the server at most warns of that: then it is told.
+    """
     async with told(session, "granting to the roles in TIDEGATE_READERS"):
-        rows = await session.conn.fetch(queries("target", session.control)["missing_readers"], list(readers))
-        for role in (quote_identifier(row["role"]) for row in rows):
-            await session.conn.execute(
-                f"GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON {schema}.readiness TO {role}"
-            )
+        for role in await _missing_readers(session, readers):
+            with suppress(asyncpg.InsufficientPrivilegeError):
+                await session.conn.execute(_grant(session.control, role))
+        for role in await _missing_readers(session, readers):
+            session.emit(ReadersDenied(role, _grant(session.control, role)))
+
+
+async def _missing_readers(session: Session, readers: tuple[str, ...]) -> tuple[str, ...]:
+    rows = await session.conn.fetch(queries("target", session.control)["missing_readers"], list(readers))
+    return tuple(row["role"] for row in rows)
+
+
+def _grant(control: str, role: str) -> str:
+    schema, reader = quote_identifier(control), quote_identifier(role)
+    return f"GRANT USAGE ON SCHEMA {schema} TO {reader}; GRANT SELECT ON {schema}.readiness TO {reader}"
 
 
 @cache

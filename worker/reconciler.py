@@ -37,14 +37,13 @@ from worker.errors import (
 )
 from worker.jobs.bring import bring
 from worker.jobs.drift import DriftWatch
-from worker.jobs.execution import DrainedError
 from worker.jobs.look import look
 from worker.jobs.site import Report, Request, Result, Site
 from worker.jobs.status import target_status
 from worker.postgres.connection import close
 from worker.postgres.faults import FencedError, told
 from worker.postgres.listener import listen
-from worker.postgres.session import Session
+from worker.postgres.session import DrainedError, Session
 from worker.postgres.target_half import Survey
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.held import HELD, holding
 from tests.fixtures.network import free_port
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database
@@ -124,3 +125,26 @@ def test_a_signal_while_the_worker_begins_is_heeded_in_silence(
     assert process.wait(10) == 0, process.report()
     assert complaints(process) == []
     eventually(lambda: nothing_is_left(database), "no backend and no lock is left", 5)
+
+
+@pytest.mark.parametrize(
+    "sql", [HELD, "CREATE TABLE t1 (a int); COMMIT; VACUUM FULL held"], ids=["whole", "by segments"]
+)
+async def test_a_worker_that_is_told_to_end_between_two_attempts_begins_no_other_and_the_next_run_goes_on(
+    tidegate: StartTidegate, database: Database, tmp_path: Path, sql: str
+) -> None:
+    folder = migrations_in(tmp_path, {1: sql})
+    async with holding(database):
+        worker = start_worker(tidegate, database.dsn, "--source", folder)
+        worker.process.wait_for_event("migration.retried")
+        began = time.monotonic()
+
+        assert worker.stop() == 0
+
+        # It would have gone on for the 20 s of the drain, and would then have been cancelled.
+        assert time.monotonic() - began < 10
+        assert complaints(worker.process) == []
+        assert applied(database) == []
+        eventually(lambda: nothing_is_left(database), "no backend and no lock is left", 5)
+    up(tidegate, database, folder)
+    assert applied(database) == ["1"]

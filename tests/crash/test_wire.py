@@ -48,7 +48,9 @@ def cut_behind(server: Server, first: Path, folder: Path, cut: Cut) -> ExitCode:
 
 
 # A prime, so that a short walk meets messages of all kinds.
-@pytest.mark.parametrize("stride", [97, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
+@pytest.mark.parametrize(
+    "stride", [97, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.one_version, pytest.mark.timeout(1200)])]
+)
 @pytest.mark.parametrize("sender", Sender)
 @pytest.mark.parametrize("manner", Manner)
 def test_a_line_that_is_cut_behind_a_message_leaves_a_whole_state_and_the_next_run_finishes_it(

@@ -200,7 +200,7 @@ async def test_a_concurrent_build_that_never_may_end_stays_recoverable(database:
     await old.close()
 
     assert "TIDEGATE_LOCK_BUDGET" in (caught.value.failure.hint or "")
-    assert (await said(database)).journal == ((0, "intent"),)
+    assert (await said(database)).journal == ((0, "failed"),)
     async with worker_on(database) as worker:
         await worker.up(build)
     assert await database.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = 'i'::regclass")

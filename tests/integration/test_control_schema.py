@@ -9,13 +9,19 @@ from tests.fixtures.cluster import PASSWORD
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import SITE, Worker, bundle_of, dump, tables, worker_on
 from worker import control_schema
-from worker.core.events import ControlUpgraded
+from worker.core.event import Level
+from worker.core.events import ControlUpgraded, ReadersDenied
 from worker.errors import RefusedError
 from worker.jobs.look import Control
 from worker.jobs.site import Result
 from worker.postgres.queries import with_schema
 
 ONE = bundle_of(tables(1, 2), "1.0")
+EVERY_RIGHT = """
+GRANT ALL ON SCHEMA tidegate TO {0}; GRANT ALL ON ALL TABLES IN SCHEMA tidegate TO {0};
+GRANT ALL ON ALL FUNCTIONS IN SCHEMA tidegate TO {0}; GRANT ALL ON ALL SEQUENCES IN SCHEMA tidegate TO {0};
+GRANT ALL ON schema_migrations TO {0}
+"""
 
 
 @pytest.fixture
@@ -132,6 +138,41 @@ async def test_readers_get_what_the_gate_needs_and_nothing_else(database: Databa
                 await reader.execute(sql)
     finally:
         await reader.close()
+
+
+async def test_a_reader_that_is_named_after_the_first_run_gets_the_same_from_the_next_command(
+    database: Database, role: str
+) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(ONE)
+    async with worker_on(database, site=replace(SITE, readers=(role,))) as worker:
+        assert (await worker.up(ONE)).result is Result.UP_TO_DATE
+        assert worker.recorded.of(ReadersDenied) == []
+
+    reader = await database.connect(user=role, password=PASSWORD)
+    assert await reader.fetchval("SELECT tidegate.ready(at_least => 2)")
+    await reader.close()
+
+
+async def test_a_reader_to_which_only_the_owner_may_grant_is_told(database: Database, role: str) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(ONE)
+    # Every right but the owner's: the server warns of such a role's GRANT, and grants nothing.
+    await database.execute(EVERY_RIGHT.format(f'"{role}"'))
+    await database.execute(f"CREATE ROLE api_{database.name}")
+    site = replace(SITE, readers=(f"api_{database.name}",))
+    try:
+        async with worker_on(database, dsn=database.dsn_as(role, PASSWORD), site=site) as worker:
+            await worker.up(ONE)
+            (denied,) = worker.recorded.of(ReadersDenied)
+        assert (denied.reader, denied.level) == (f"api_{database.name}", Level.WARNING)
+
+        await database.execute(denied.grant)
+        async with worker_on(database, dsn=database.dsn_as(role, PASSWORD), site=site) as worker:
+            await worker.up(ONE)
+            assert worker.recorded.of(ReadersDenied) == []
+    finally:
+        await database.execute(f"DROP OWNED BY api_{database.name}; DROP ROLE api_{database.name}")
 
 
 async def test_a_missing_reader_role_is_named_and_nothing_is_created(database: Database) -> None:

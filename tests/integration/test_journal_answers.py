@@ -1,5 +1,6 @@
 """A statement in doubt: what a person answers about it at the command line, and what the next run makes of that."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,12 @@ import pytest
 from tests.fixtures.command_line import Said, call, files
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database
+from tests.fixtures.sites import worker_on
 from tests.fixtures.workers import start_worker
+from worker.errors import RefusedError
+from worker.jobs.amend import holding
+from worker.postgres.target_half import Answer, TargetHalf
+from worker.postgres.transaction import fenced
 
 # The code commits its first half; whether the second one is wanted again, nobody but a person can say.
 HALF = """-- tidegate: transaction=off
@@ -100,13 +106,13 @@ def test_an_answer_that_nobody_asked_for_is_refused_and_changes_nothing(database
     assert database.psql("SELECT count(*) FROM tidegate.history") == before
 
 
-def test_an_answer_to_another_question_is_refused_and_changes_nothing(database: Database, in_doubt: Path) -> None:
+@pytest.mark.usefixtures("in_doubt")
+def test_an_answer_to_another_question_is_refused_and_changes_nothing(database: Database) -> None:
     before = database.psql(JOURNAL)
     told(database, "retry", "--segment", "done", "--at", "2:4").is_error(3, "about 2:2 by now, and not about 2:4")
     told(database, "retry", "--segment", "done").is_error(2, "--segment needs --at")
     told(database, "retry", "--segment", "done", "--at", "two").is_error(2, "a version and a segment")
     assert database.psql(JOURNAL) == before
-    assert in_doubt.exists()
 
 
 def test_a_running_worker_goes_on_when_it_is_answered(
@@ -119,3 +125,82 @@ def test_a_running_worker_goes_on_when_it_is_answered(
 
     worker.until("/readyz?at_least=2")
     is_complete(database)
+
+
+BUILD = "CREATE UNIQUE INDEX CONCURRENTLY i ON a (x)"
+
+
+@pytest.mark.parametrize("given", ["done", "not-done"])
+@pytest.mark.parametrize("is_there", [True, False], ids=["an INVALID index", "nothing"])
+def test_an_answer_about_what_the_catalogue_tells_is_refused_and_changes_nothing(
+    database: Database,
+    tmp_path: Path,
+    given: str,
+    is_there: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    folder = files(tmp_path / "sql", _1_a="CREATE TABLE a (x int); INSERT INTO a VALUES (1), (1)", _2_b=BUILD)
+    assert up(database, folder).code == 1
+    # As if the worker had died in it.
+    database.psql("UPDATE tidegate.journal SET state = 'intent'")
+    if not is_there:
+        database.psql("DROP INDEX i")
+    before = everything(database)
+
+    told(database, "retry", "--segment", given, "--at", "2:1").is_error(3, "2_b.up.sql:1", "the catalogue tells")
+    assert everything(database) == before
+
+    database.psql("DELETE FROM a")
+    up(database, folder).is_fine("version 2")
+    assert database.psql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'i'::regclass") == "t"
+
+
+def everything(database: Database) -> list[str]:
+    """What an answer could change."""
+    tables = ("journal", "ledger", "history", "readiness", "job")
+    return [database.psql(f"SELECT * FROM tidegate.{table} AS t ORDER BY t::text") for table in tables]
+
+
+def test_an_answer_about_what_only_failed_is_refused_and_changes_nothing(database: Database, tmp_path: Path) -> None:
+    folder = files(tmp_path / "sql", _1_a="-- tidegate: transaction=off\nVACUUM missing")
+    assert up(database, folder).code == 1
+    assert database.psql(JOURNAL) == "0|failed"
+    before = everything(database)
+
+    told(database, "retry", "--segment", "done", "--at", "1:1").is_error(3, "nothing to answer")
+    assert everything(database) == before
+
+
+@pytest.mark.usefixtures("in_doubt")
+def test_an_answer_that_no_bundle_has_the_question_of_is_refused_and_changes_nothing(database: Database) -> None:
+    database.psql("UPDATE tidegate.journal SET digest = repeat('0', 64) WHERE state = 'intent'")
+    before = everything(database)
+
+    told(database, "retry", "--segment", "done", "--at", "2:2").is_error(3, "no published bundle has what was run")
+    assert everything(database) == before
+
+
+def test_an_answer_in_a_migration_whose_temporary_table_is_gone_is_refused_and_names_what_settles_it(
+    database: Database, tmp_path: Path
+) -> None:
+    code = "DO $$BEGIN COMMIT; RAISE EXCEPTION 'half done'; END$$"
+    folder = files(tmp_path / "sql", _1_a=f"-- tidegate: transaction=off\nCREATE TEMP TABLE t (x int);\n{code}")
+    assert up(database, folder).code == 1
+    before = everything(database)
+
+    told(database, "retry", "--segment", "done", "--at", "1:2").is_error(3, "a session that is gone", "force 1")
+    assert everything(database) == before
+
+
+@pytest.mark.usefixtures("in_doubt")
+async def test_an_answer_that_finds_no_cut_segment_is_not_written_into_the_history(database: Database) -> None:
+    before = everything(database)
+    async with worker_on(database) as worker:
+        view = await worker.look()
+        progress = view.observation.observed.progress
+        assert progress is not None
+        async with holding(worker.session, worker.site, view) as held:
+            half = TargetHalf(held.session, held.target)
+            with pytest.raises(RefusedError, match="segment 1 of version 2 was not cut"):
+                async with fenced(held, "answering"):
+                    await half.answer(held, replace(progress, done=()), Answer.DONE)
+    assert everything(database) == before

@@ -18,7 +18,7 @@ from worker.core.target import Target
 from worker.postgres.lock import Held, Keys
 from worker.postgres.session import Session
 
-TIMEOUTS = Timeouts(lock_ms=250, lone_lock_ms=2000, statement_ms=60_000)
+TIMEOUTS = Timeouts(lock_ms=250, patient_ms=2000, statement_ms=60_000)
 TARGET = Target("public", "schema_migrations")
 FENCE = 'SELECT "tidegate".hold_fence('
 JOURNAL = 'INSERT INTO "tidegate".journal'
@@ -202,11 +202,11 @@ def test_a_later_part_sets_the_session_up_as_the_earlier_ones_did() -> None:
     assert index_of(found, "SET search_path = app") < index_of(found, "SAVEPOINT")
 
 
-def test_a_block_has_one_lock_timeout_and_a_lone_statement_another() -> None:
+def test_a_lone_statement_has_its_timeouts_for_its_session_and_a_block_for_its_transaction() -> None:
     made = work(MIXED, mode=Mode.JOURNALLED)
     block, index, _ = segments(made)
     assert "SET LOCAL lock_timeout = 250" in statements(messages.progress(made, block, TIMEOUTS))
-    assert "SET lock_timeout = 2000" in statements(messages.lone_start(index, TIMEOUTS))
+    assert "SET lock_timeout = 250" in statements(messages.lone_start(index, TIMEOUTS))
 
 
 def test_an_isolation_level_goes_into_our_begin_and_read_only_into_the_body_alone() -> None:

@@ -15,9 +15,11 @@ from worker.core.recovery import (
     Rebuild,
     Repeatable,
     Scope,
+    Temper,
     Thing,
     Wanted,
     about,
+    temper_of,
 )
 
 
@@ -140,6 +142,26 @@ WORDS = [
     ".",
     "a",
 ]
+
+
+@pytest.mark.parametrize(
+    ("text", "temper"),
+    [
+        ("CREATE INDEX CONCURRENTLY i ON a (x)", Temper.PATIENT),
+        ("DROP INDEX CONCURRENTLY i", Temper.PATIENT),
+        ("REINDEX TABLE CONCURRENTLY a", Temper.PATIENT),
+        ("ALTER TABLE p DETACH PARTITION a CONCURRENTLY", Temper.PATIENT),
+        ("VACUUM FULL a", Temper.QUICK),
+        ("REINDEX SCHEMA s", Temper.QUICK),
+        ("CLUSTER", Temper.QUICK),
+        ("DROP DATABASE d", Temper.QUICK),
+        ("ALTER SYSTEM SET work_mem = '8MB'", Temper.QUICK),
+        ("DO $$BEGIN COMMIT; END$$", Temper.ONCE),
+        ("CALL p()", Temper.ONCE),
+    ],
+)
+def test_only_what_the_server_undoes_when_it_refuses_it_waits_in_short_attempts(text: str, temper: Temper) -> None:
+    assert temper_of(text) is temper
 
 
 @given(st.lists(st.sampled_from([*WORDS, "detach", "partition", "exists", "*"])))

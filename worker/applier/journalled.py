@@ -9,28 +9,31 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from worker.applier import messages
-from worker.applier.attempts import Attempts
+from worker.applier.attempts import Attempts, Lone
 from worker.applier.locate import is_refused_in_block
-from worker.applier.messages import SegmentState, Timeouts, Work
-from worker.applier.recover import Verdict, can_be_judged, recover, settling
+from worker.applier.messages import SegmentState, Work
+from worker.applier.recover import Verdict, recover, settling
 from worker.applier.send import send
 from worker.core.migration_events import SegmentFinished, SegmentRecovered
 from worker.core.plan import Progress
+from worker.core.recovery import temper_of
 from worker.core.remains import Before
 from worker.core.script import Script, Segment, SegmentKind
 from worker.core.statements import may_commit
 from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TimedOutError
 from worker.postgres.lock import release_foreign, retake_foreign
 from worker.postgres.remains import until_gone
+from worker.postgres.session import DrainedError
 
 # The statement was stopped from outside: it may have come to its end all the same.
 _STOPPED = re.compile(r"57...")
 
 
 async def run_journalled(
-    attempts: Attempts, script: Script, resume: Progress | None, timeouts: Timeouts, advisory_timeout: float | None
+    attempts: Attempts, script: Script, resume: Progress | None, advisory_timeout: float | None
 ) -> None:
     """Run the segments that are not done; the last transaction records the migration.
 
@@ -45,7 +48,7 @@ async def run_journalled(
         # It holds the advisory lock as a rule, and then is gone by now; but its code may have given the lock back.
         await until_gone(work.held.session, resume.cut_pid, resume.cut_at, advisory_timeout)
     done = 0 if resume is None else _done(work, script, resume)
-    run = _Run(attempts, timeouts, advisory_timeout)
+    run = _Run(attempts, advisory_timeout)
     before = _before(resume)
     recorded = False
     for segment in script.segments[done:]:
@@ -90,7 +93,6 @@ class _Run:
     """A migration that is under way."""
 
     attempts: Attempts
-    timeouts: Timeouts
     advisory_timeout: float | None
 
     async def segment(self, segment: Segment, before: Before, *, is_last: bool) -> bool:
@@ -152,16 +154,19 @@ class _Run:
         async def is_left() -> bool:
             return await recover(self.attempts, segment, Before.CUT, self.advisory_timeout) is Verdict.TO_RUN
 
-        may_cut = can_be_judged(segment.statements[0].text)
-        await self.attempts.alone(segment, messages.lone(segment), is_left, may_cut=may_cut)
+        temper = temper_of(segment.statements[0].text)
+        await self.attempts.alone(
+            Lone(segment, messages.lone(segment), temper, partial(messages.lone_start, segment), is_left)
+        )
 
     @asynccontextmanager
     async def _session_of(self, segment: Segment) -> AsyncIterator[None]:
         """The session as the file's earlier statements set it up; what is recorded next finds it as it started."""
-        await self.attempts.once(None, messages.lone_start(segment, self.timeouts))
+        timeouts = self.attempts.timeouts_of(temper_of(segment.statements[0].text))
+        await self.attempts.once(None, messages.lone_start(segment, timeouts))
         try:
             yield
-        except (MigrationFailedError, InDoubtError, RefusedError, TimedOutError):
+        except (MigrationFailedError, InDoubtError, RefusedError, TimedOutError, DrainedError):
             await send(self.attempts.work.held, messages.lone_end().text)
             raise
         await self.attempts.once(None, messages.lone_end())

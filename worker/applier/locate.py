@@ -1,10 +1,11 @@
 """From a server's error to the file, the line and the column, or to the word unknown; never a guess."""
 
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from enum import Enum
 
-import anyio
 import asyncpg
 
 from worker.applier.messages import Message, Work
@@ -22,8 +23,10 @@ from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, fa
 _NOT_REPLAYED = re.compile(r"40...|53...|57...|58...|TG...|XX...")
 _SYNTAX_ERROR = "42601"
 _REFUSED_IN_BLOCK = "25001"
-_REPLAY_SECONDS = 5.0
 _SHOWN = 200
+REPLAY_SECONDS = 5.0
+"""The search for the failed statement takes no longer."""
+
 _RECORDS = (
     "its statements ran, and recording them failed: a migration must leave the version table, the control schema "
     "and the rights on them as they are"
@@ -38,21 +41,34 @@ class _Replayed(Enum):
     NOTHING = "nothing"
 
 
-async def failed(
-    work: Work, segment: Segment | None, message: Message, error: asyncpg.PostgresError, said: Words | None = None
-) -> MigrationFailedError:
-    """The error to raise for a failed migration, after telling it; without a segment it is our records that failed.
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message that the server refused, and the segment in it; without one it is our records that failed.
 
     `said` goes before the server's words.
+    """
+
+    segment: Segment | None
+    message: Message
+    error: asyncpg.PostgresError
+    said: Words | None = None
+
+
+Overseen = Callable[[], AbstractAsyncContextManager[None, bool | None]]
+"""What goes around the repetition of a body, and ends it where it takes too long."""
+
+
+async def failed(work: Work, refusal: Refusal, overseen: Overseen) -> MigrationFailedError:
+    """The error to raise for a failed migration, after telling it.
 
     The server gives the position of some errors. For the others the segment is repeated statement by statement in a
-    transaction that is rolled back, for five seconds at most. What is sent in another way next has not failed yet, and
-    is not told.
+    transaction that is rolled back, `overseen`. What is sent in another way next has not failed yet, and is not told.
     """
-    words, hint = said or _words(work, segment, error)
+    segment, error = refusal.segment, refusal.error
+    words, hint = refusal.said or _words(work, segment, error)
     failure = Failure(work.file, error.sqlstate, words, hint)
     if segment is not None:
-        failure = await _placed(failure, work, segment, message, error)
+        failure = await _placed(failure, work, segment, refusal, overseen)
     if not is_refused_in_block(segment, error.sqlstate):
         work.held.session.emit(MigrationFailed(work.migration.version, failure))
     return MigrationFailedError(failure)
@@ -63,12 +79,11 @@ def is_refused_in_block(segment: Segment | None, sqlstate: str | None) -> bool:
     return segment is not None and segment.kind is SegmentKind.SINGLE and sqlstate == _REFUSED_IN_BLOCK
 
 
-async def _placed(
-    failure: Failure, work: Work, segment: Segment, message: Message, error: asyncpg.PostgresError
-) -> Failure:
+async def _placed(failure: Failure, work: Work, segment: Segment, refusal: Refusal, overseen: Overseen) -> Failure:
+    message, error = refusal.message, refusal.error
     place = getattr(error, "position", None)
     if place is None:
-        return await _found(failure, work, segment, message.head, error)
+        return await _found(failure, work, segment, refusal, overseen)
     # The server counts characters of the whole message, from 1.
     offset = int(place) - 1 - len(message.head)
     if 0 <= offset < len(message.body):
@@ -124,8 +139,9 @@ def _hint(work: Work, error: asyncpg.PostgresError) -> str | None:
             return said
 
 
-async def _found(failure: Failure, work: Work, segment: Segment, head: str, error: asyncpg.PostgresError) -> Failure:
+async def _found(failure: Failure, work: Work, segment: Segment, refusal: Refusal, overseen: Overseen) -> Failure:
     """The failure, at the statement that fails with the same error when it is repeated, else at the only one."""
+    error = refusal.error
     only = segment.statements[0] if len(segment.statements) == 1 else None
     culprit: Statement | None
     if segment.kind is SegmentKind.ALONE:
@@ -133,36 +149,41 @@ async def _found(failure: Failure, work: Work, segment: Segment, head: str, erro
     elif _NOT_REPLAYED.fullmatch(error.sqlstate or ""):
         culprit = only if fault_of(error, work.held.session.conn) is Fault.STATEMENT else None
     else:
-        replayed = await _replay(work, segment, head, error)
+        replayed = await _replay(work, segment, refusal, overseen)
         if replayed is _Replayed.ALL_RAN:
             return replace(failure, hint=failure.hint or _RECORDS)
         culprit = replayed if isinstance(replayed, Statement) else only
     return failure if culprit is None else replace(_at(failure, work.text, culprit.start, culprit), column=None)
 
 
-async def _replay(work: Work, segment: Segment, head: str, error: asyncpg.PostgresError) -> Statement | _Replayed:
+async def _replay(work: Work, segment: Segment, refusal: Refusal, overseen: Overseen) -> Statement | _Replayed:
     """Run the statements one by one, and undo all of it."""
+    found: Statement | _Replayed = _Replayed.NOTHING
+    async with overseen():
+        found = await _repeated(work, segment, refusal)
+    return found  # noqa: RET504  the block above may end before it is assigned
+
+
+async def _repeated(work: Work, segment: Segment, refusal: Refusal) -> Statement | _Replayed:
     conn = work.held.session.conn
     at: Statement | _Replayed = _Replayed.ALL_RAN
-    with anyio.move_on_after(_REPLAY_SECONDS):
-        try:
-            await start_anew(work.held, segment)
-            await conn.execute(head)
-            for statement in segment.statements:
-                at = statement
-                await conn.execute(statement.text)
-                if not conn.is_in_transaction():
-                    # A COMMIT that the lexer took for something else: nothing more may be repeated.
-                    return _Replayed.NOTHING
-            at = _Replayed.COMMIT_FAILED
-            await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        except (*DRIVER_ERRORS, ConnectionLostError) as again:
-            return at if _same(again, error) else _Replayed.NOTHING
-        else:
-            return _Replayed.ALL_RAN
-        finally:
-            await settle(conn)
-    return _Replayed.NOTHING
+    try:
+        await start_anew(work.held, segment)
+        await conn.execute(refusal.message.head)
+        for statement in segment.statements:
+            at = statement
+            await conn.execute(statement.text)
+            if not conn.is_in_transaction():
+                # A COMMIT that the lexer took for something else: nothing more may be repeated.
+                return _Replayed.NOTHING
+        at = _Replayed.COMMIT_FAILED
+        await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    except (*DRIVER_ERRORS, ConnectionLostError) as again:
+        return at if _same(again, refusal.error) else _Replayed.NOTHING
+    else:
+        return _Replayed.ALL_RAN
+    finally:
+        await settle(conn)
 
 
 def _same(again: BaseException, error: asyncpg.PostgresError) -> bool:

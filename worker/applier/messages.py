@@ -4,7 +4,7 @@ A message is built as a head, a body and a tail. The body is sent with its chara
 position in the message, less the head's length, is its position in the segment.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from worker.core.migration import Direction, Migration, Side
@@ -24,10 +24,13 @@ _READ_ONLY = "READ ONLY"
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Of one migration, in milliseconds; 0 means no limit. `lone_lock_ms` is the lock timeout of a lone statement."""
+    """Of one migration, in milliseconds; 0 means no limit of its own.
+
+    `patient_ms` takes the place of `lock_ms` for statements that are not to wait in short attempts.
+    """
 
     lock_ms: int
-    lone_lock_ms: int
+    patient_ms: int
     statement_ms: int
 
     @property
@@ -43,7 +46,7 @@ class Timeouts:
     @property
     def session_sql(self) -> str:
         """SQL that sets a lone statement's for the session."""
-        return f"SET lock_timeout = {self.lone_lock_ms}; SET statement_timeout = {self.statement_ms}"
+        return f"SET lock_timeout = {self.lock_ms}; SET statement_timeout = {self.statement_ms}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,38 +96,47 @@ class SegmentState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is sent, in three parts."""
+    """What is sent, in three parts; a transaction's may have a fourth one behind its COMMIT.
+
+    `proof` is a query that tells whether a transaction was committed.
+    """
 
     head: str
     body: str
     tail: str
+    behind: str = ""
+    proof: str = ""
 
     @property
     def text(self) -> str:
         """The whole message; a newline ends a trailing comment of the body, a semicolon its last statement."""
-        return f"{self.head}{self.body}\n;{self.tail}"
+        behind = f"; {self.behind}" if self.behind else ""
+        return f"{self.head}{self.body}\n;{self.tail}{behind}"
 
 
 def final(work: Work, segment: Segment | None, timeouts: Timeouts) -> Message:
     """The migration's last transaction, or its only one: ledger, history and version table say that it is done."""
     version_row = version_row_sql(work.held.target, work.version_after, dirty=False)
     records = (_ledger(work), _forget_journal(work), version_row, *work.also)
-    return _fenced(work, segment, timeouts, (*records, "COMMIT", _DROP_SESSION_OBJECTS))
+    return replace(_fenced(work, segment, timeouts, records), behind=_DROP_SESSION_OBJECTS, proof=_ledger_proof(work))
 
 
 def progress(work: Work, segment: Segment, timeouts: Timeouts) -> Message:
     """A block that others follow; golang-migrate sees the version as dirty meanwhile."""
-    return _fenced(work, segment, timeouts, (*_journalled(work, segment, SegmentState.DONE), "COMMIT"))
+    message = _fenced(work, segment, timeouts, _journalled(work, segment, SegmentState.DONE))
+    return replace(message, proof=_journal_proof(work, segment, SegmentState.DONE))
 
 
 def note(work: Work, segment: Segment, state: SegmentState) -> Message:
     """Says how far a lone statement has come: its intent before it is sent, its result after that."""
-    return _fenced(work, None, None, (*_journalled(work, segment, state), "COMMIT"))
+    return replace(
+        _fenced(work, None, None, _journalled(work, segment, state)), proof=_journal_proof(work, segment, state)
+    )
 
 
-def finishing(work: Work, sql: str, timeouts: Timeouts) -> Message:
+def finishing(work: Work, sql: str, proof: str, timeouts: Timeouts) -> Message:
     """Ends what a cut statement had begun, in a transaction of its own, so that nobody waits long behind it."""
-    return _fenced(work, None, None, (timeouts.local_sql, sql, "COMMIT"))
+    return replace(_fenced(work, None, None, (timeouts.local_sql, sql)), proof=proof)
 
 
 def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, records: tuple[str, ...]) -> Message:
@@ -133,13 +145,13 @@ def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, reco
     If the body ended the transaction that it was given, its savepoint is gone, and releasing it fails.
     """
     if segment is None or timeouts is None:
-        return Message("BEGIN;", "", "; ".join((work.held.fence_sql, *records)))
+        return Message("BEGIN;", "", "; ".join((work.held.fence_sql, *records, "COMMIT")))
     # READ ONLY ends with the subtransaction that it was set in, so that the records can be written behind it.
     modes, read_only = segment.begin.replace(_READ_ONLY, ""), _READ_ONLY in segment.begin
     body = f"SAVEPOINT {_SAVEPOINT};" + (f"SET TRANSACTION {_READ_ONLY};" if read_only else "")
     head = f"BEGIN {modes}; {timeouts.local_sql}; {_replayed(segment)}{body}"
     # Here the migration's table locks are held: who waits for those is not to wait for a control table besides.
-    tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET, timeouts.records_sql, work.held.fence_sql, *records)
+    tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET, timeouts.records_sql, work.held.fence_sql, *records, "COMMIT")
     return Message(head, segment.text, "; ".join(tail))
 
 
@@ -208,6 +220,16 @@ def _kept(work: Work, columns: str) -> str:
             return f"DELETE FROM {ledger} WHERE {where}"
 
 
+def _ledger_proof(work: Work) -> str:
+    where = f"target = {quote_literal(work.held.target.name)} AND version = {work.migration.version}"
+    row = f"EXISTS (SELECT FROM {_control(work)}.ledger WHERE {where}"
+    match work.direction:
+        case Direction.UP:
+            return f"SELECT {row} AND epoch = {work.held.epoch})"
+        case Direction.DOWN:
+            return f"SELECT NOT {row})"
+
+
 def _journalled(work: Work, segment: Segment, state: SegmentState) -> tuple[str, str]:
     row = version_row_sql(work.held.target, work.migration.version, dirty=True)
     return _journal(work, segment, state), row
@@ -220,6 +242,14 @@ def _journal(work: Work, segment: Segment, state: SegmentState) -> str:
         f"{segment.index}, '{segment.digest}', '{state.value}', {work.held.epoch}) "
         "ON CONFLICT (target, version, direction, segment) DO UPDATE SET digest = excluded.digest, "
         "state = excluded.state, epoch = excluded.epoch, backend_pid = pg_backend_pid(), at = clock_timestamp()"
+    )
+
+
+def _journal_proof(work: Work, segment: Segment, state: SegmentState) -> str:
+    return (
+        f"SELECT EXISTS (SELECT FROM {_control(work)}.journal WHERE target = {quote_literal(work.held.target.name)} "
+        f"AND version = {work.migration.version} AND direction = '{work.direction.value}' "
+        f"AND segment = {segment.index} AND state = '{state.value}' AND epoch = {work.held.epoch})"
     )
 
 

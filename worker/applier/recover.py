@@ -1,12 +1,14 @@
 """Looks at what a cut or failed statement left behind, and mends it, before it is repeated or taken as done."""
 
 from enum import Enum
+from functools import partial
 from typing import assert_never
 
-from worker.applier.attempts import Attempts
-from worker.applier.messages import Message, Work, finishing
+from worker.applier.attempts import Attempts, Lone
+from worker.applier.messages import Message, Timeouts, Work, finishing, lone_end, lone_start
+from worker.applier.send import send
 from worker.core.migration_events import SegmentRecovered
-from worker.core.recovery import Build, Detach, Drop, NotBuild, Opaque, Presence, Rebuild, Repeatable, about
+from worker.core.recovery import Build, Detach, Drop, NotBuild, Opaque, Presence, Rebuild, Repeatable, Temper, about
 from worker.core.remains import (
     Ask,
     Before,
@@ -25,8 +27,12 @@ from worker.core.remains import (
     shown,
 )
 from worker.core.script import Segment
+from worker.core.target import quote_literal
 from worker.errors import InDoubtError, RefusedError
+from worker.postgres.faults import told
 from worker.postgres.remains import Remains, until_built
+
+_LOOKING = Timeouts(lock_ms=10_000, patient_ms=0, statement_ms=30_000)
 
 
 class Verdict(Enum):
@@ -71,6 +77,20 @@ async def recover(attempts: Attempts, segment: Segment, before: Before, limit: f
             assert_never(step)
 
 
+async def asked(work: Work, segment: Segment, limit: float | None) -> str | None:
+    """What a person is to answer about a statement that was cut; None where the catalogue tells.
+
+    Raises:
+        RefusedError: The session cannot be set up as the statement needs it.
+        TimedOutError: Another session was still at it.
+    """
+    async with told(work.held.session, f"looking at what {_place(work, segment)} left"):
+        await send(work.held, lone_start(segment, _LOOKING).text)
+        step = await _decide(work, segment.statements[0].text, Before.CUT, limit)
+        await send(work.held, lone_end().text)
+    return step.question if isinstance(step, Ask) else None
+
+
 async def _decide(work: Work, statement: str, before: Before, limit: float | None) -> Step:
     """Look, and decide; before a first run only where something of an INVALID index could be taken for a success."""
     what = about(statement)
@@ -109,14 +129,23 @@ async def _decide_build(work: Work, build: Build, before: Before, limit: float |
 async def _clear(attempts: Attempts, segment: Segment, step: Clear) -> None:
     for index in step.indexes:
         _tell(attempts.work, segment, f"dropping the invalid index {shown(index)}")
-        await attempts.once(None, Message("", f"DROP INDEX CONCURRENTLY IF EXISTS {shown(index)}", ""))
+        drop = Message("", f"DROP INDEX CONCURRENTLY IF EXISTS {shown(index)}", "")
+        await attempts.alone(Lone(None, drop, Temper.PATIENT, partial(lone_start, segment), _is_left))
+
+
+async def _is_left() -> bool:
+    """A drop that was cut is finished by its repetition, whatever it left."""
+    return True
 
 
 async def _finalize(attempts: Attempts, segment: Segment, step: Finalize) -> None:
     table, partition = shown(step.table), shown(step.partition)
     _tell(attempts.work, segment, f"finishing the detachment of {partition} from {table}")
     sql = f"ALTER TABLE {table} DETACH PARTITION {partition} FINALIZE"
-    await attempts.transact(None, lambda now: finishing(attempts.work, sql, now))
+    inherits = "SELECT FROM pg_catalog.pg_inherits WHERE inhparent = pg_catalog.to_regclass({}) AND inhrelid = {}"
+    child = f"pg_catalog.to_regclass({quote_literal(partition)})"
+    proof = f"SELECT NOT EXISTS ({inherits.format(quote_literal(table), child)})"
+    await attempts.transact(None, lambda now: finishing(attempts.work, sql, proof, now))
 
 
 def _in_doubt(work: Work, segment: Segment, question: str) -> InDoubtError:
@@ -127,11 +156,6 @@ def _in_doubt(work: Work, segment: Segment, question: str) -> InDoubtError:
         hint=f"if it took effect: {command} done {at}; if not, and it is to run: {command} not-done {at}; "
         f"if the whole migration is complete: tidegate force {version}, tidegate resume",
     )
-
-
-def can_be_judged(statement: str) -> bool:
-    """Whether `recover` can tell what is left of a statement that was cut."""
-    return not isinstance(about(statement), Opaque)
 
 
 def _place(work: Work, segment: Segment) -> str:

@@ -49,12 +49,11 @@ class Applier:
         session, began, outcome = self._held.session, self._held.session.clock(), Outcome.INTERRUPTED
         bundle = effect.lender or self._bundle
         work = Work(self._held, effect.migration, effect.direction, script.mode, bundle, version_after, began, also)
-        timeouts = self._timeouts(work.side)
-        attempts = Attempts(work, timeouts, self._patience(work.side), self._watch)
+        attempts = Attempts(work, self._timeouts(work.side), self._patience(work.side), self._watch)
         session.emit(_started(work, script))
         with self._watch.migration(work.migration.version) as watched:
             try:
-                await self._run_mode(attempts, script, effect, timeouts)
+                await self._run_mode(attempts, script, effect)
                 outcome = Outcome.SUCCEEDED
             except MigrationFailedError:
                 outcome = Outcome.FAILED
@@ -68,10 +67,10 @@ class Applier:
             finally:
                 session.emit(_finished(attempts, watched, outcome, session.clock() - began))
 
-    async def _run_mode(self, attempts: Attempts, script: Script, effect: Run, timeouts: Timeouts) -> None:
+    async def _run_mode(self, attempts: Attempts, script: Script, effect: Run) -> None:
         if script.mode is Mode.JOURNALLED or effect.resume is not None:
             # What was begun by segments goes on by segments, even if the file has changed to fit one transaction.
-            await run_journalled(attempts, script, effect.resume, timeouts, self._limits.advisory_timeout)
+            await run_journalled(attempts, script, effect.resume, self._limits.advisory_timeout)
         else:
             segment = next(iter(script.segments), None)
             await attempts.transact(segment, lambda now: messages.final(attempts.work, segment, now))
@@ -79,10 +78,8 @@ class Applier:
     def _timeouts(self, side: Side | None) -> Timeouts:
         limits, said = self._limits, Directives() if side is None else side.directives
         lock_ms = limits.lock_timeout_ms if said.lock_timeout_ms is None else said.lock_timeout_ms
-        # A lock timeout would also end a concurrent statement's waits for older snapshots, and leave its remains.
-        lone_lock_ms = said.lock_timeout_ms or 0
         statement_ms = limits.statement_timeout_ms if said.statement_timeout_ms is None else said.statement_timeout_ms
-        return Timeouts(lock_ms, lone_lock_ms, statement_ms)
+        return Timeouts(lock_ms, said.lock_timeout_ms or 0, statement_ms)
 
     def _patience(self, side: Side | None) -> Patience:
         limits, said = self._limits, Directives() if side is None else side.directives

@@ -2,13 +2,14 @@
 
 from enum import Enum
 
+import asyncpg
+
 from worker.applier.messages import anew
 from worker.core.checkpoint import Checkpoint
 from worker.core.script import Segment
 from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, settle
 from worker.postgres.lock import Held, is_current
 
-_CANCELLED = "57014"
 _LOOKED_UP = "whether it was committed is looked up in the ledger after the next connect; nothing is lost"
 
 
@@ -19,15 +20,26 @@ class Unit(Enum):
     STATEMENT = "statement"
 
 
+class LateRefusalError(Exception):
+    """The server refused what a transaction's COMMIT ran, or what stands behind it; `error` is what it said.
+
+    Whether the transaction was committed must be looked up; the connection is alive.
+    """
+
+    def __init__(self, error: asyncpg.PostgresError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 async def send(held: Held, sql: str, unit: Unit = Unit.STATEMENT) -> None:
     """Send `sql` as one simple query.
 
     Raises:
         asyncpg.PostgresError: The server refused a statement; nothing of an open transaction is left. Also where the
             epoch was stale inside the transaction alone, by the body's own doing.
+        LateRefusalError: The same, but the transaction was over by then.
         FencedError: The epoch is stale: another worker has taken over.
-        ConnectionLostError: The connection broke, or a transaction was cancelled when it was over already, in its
-            COMMIT or behind that; whether it came through must be looked up.
+        ConnectionLostError: The connection broke; whether the message came through must be looked up.
     """
     conn, passing = held.session.conn, held.session.passing
     try:
@@ -39,8 +51,8 @@ async def send(held: Held, sql: str, unit: Unit = Unit.STATEMENT) -> None:
         # Also when cancelled: the query is, and its transaction stays open and aborted, with its locks.
         await settle(conn)
         await _raise_if_ours(held, error)
-        if is_over and getattr(error, "sqlstate", None) == _CANCELLED:
-            raise ConnectionLostError("a migration was cancelled while it was committed", hint=_LOOKED_UP) from error
+        if is_over and isinstance(error, asyncpg.PostgresError):
+            raise LateRefusalError(error) from error
         raise
 
 

@@ -147,7 +147,10 @@ class Watch:
             while self._sent is None:
                 await self._bell.heard()
             sent = self._sent
-            await anyio.sleep(sent.pause)
+            with anyio.move_on_after(sent.pause):
+                # The next message has a pause of its own: a short one may be over before this one's is.
+                while self._sent is sent:
+                    await self._bell.heard()
             if self._sent is sent:
                 await self._look(sight, sent)
 

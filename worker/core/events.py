@@ -89,6 +89,18 @@ class ControlUpgraded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ReadersDenied(Event):
+    """A role in TIDEGATE_READERS may not read readiness, so its gate stays closed; `grant` is for the owner to run.
+
+    The worker's own role does not own the control schema, and a GRANT of it has no effect.
+    """
+
+    level: ClassVar[Level] = Level.WARNING
+    reader: str
+    grant: str
+
+
+@dataclass(frozen=True, slots=True)
 class BundleOffered(Event):
     """A worker or `up` offered its directory; `decision` says what came of it."""
 

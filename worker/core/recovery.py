@@ -101,6 +101,20 @@ class Opaque:
 NotBuild = Drop | Rebuild | Detach | Presence | Repeatable | Opaque
 About = Build | NotBuild
 
+
+class Temper(Enum):
+    """How a lone statement waits for locks, and what there is to do before it is tried again."""
+
+    QUICK = "quick"
+    """It waits in short attempts: the server undoes what it refuses."""
+
+    PATIENT = "patient"
+    """It waits on: cut, it leaves something behind, also where it only waited for older snapshots to be gone."""
+
+    ONCE = "once"
+    """It waits on, and is neither cut nor tried again: nobody could tell how far it came."""
+
+
 _NAME_BYTES = 63
 _READ = 64
 _UNQUOTED = re.compile(r"[A-Za-z_\x80-\U0010ffff].*", re.DOTALL)
@@ -156,6 +170,17 @@ def about(text: str) -> About:
     if told is None:
         return Repeatable() if _is_repeatable(reading.words) else Opaque()
     return told
+
+
+def temper_of(text: str) -> Temper:
+    """Return how a lone statement is to be waited for."""
+    match about(text):
+        case Build() | Drop() | Rebuild() | Detach():
+            return Temper.PATIENT
+        case Presence() | Repeatable():
+            return Temper.QUICK
+        case Opaque():
+            return Temper.ONCE
 
 
 def _is_repeatable(words: tuple[str, ...]) -> bool:

@@ -6,7 +6,7 @@ from worker import control_schema
 from worker.core.bundle import Bundle
 from worker.core.checkpoint import Checkpoint
 from worker.core.events import ReadinessForeign
-from worker.core.reconcile import Action
+from worker.core.reconcile import Action, Insistence
 from worker.core.wanted import Intent
 from worker.jobs.decide import Decision, decide, decide_early
 from worker.jobs.look import Control, View, is_wanted, look, look_settled
@@ -50,6 +50,9 @@ class _Bringing:
 
     async def run(self) -> Report:
         view = await self._offered()
+        if self._site.readers and self._request.insistence is Insistence.COMMAND and view.control is Control.CURRENT:
+            # The setting may be newer than the schema.
+            await control_schema.grant_readers(self._session, self._site.readers)
         decision = await self._decide(view)
         if decision.action is Action.NOTHING:
             await learn(self._session, self._site, view)

@@ -14,15 +14,12 @@ from worker.jobs.readiness import required_of, wanted_of
 from worker.jobs.site import Site
 from worker.postgres.home_half import Row
 from worker.postgres.lock import Held
+from worker.postgres.session import DrainedError
 from worker.postgres.target_half import Action, TargetHalf, lower_readiness_sql, pin_sql
 from worker.postgres.transaction import fenced
 
 if TYPE_CHECKING:
     from worker.bundles.trust import Warrant
-
-
-class DrainedError(Exception):
-    """The worker was asked to stop, and some migrations of the job were not begun."""
 
 
 class Statement:
@@ -77,11 +74,17 @@ class Execution:
         if not self._view.survey.has_table:
             await self._half.ensure_version_table()
         async with applying(self._held, self._bundle.label, self._limits) as applier:
-            for effect in pending.effects:
-                if self._held.session.draining():
-                    await self.write_readiness()
-                    raise DrainedError
-                await self._one(applier, effect, pin)
+            try:
+                for effect in pending.effects:
+                    self._check_draining()
+                    await self._one(applier, effect, pin)
+            except DrainedError:
+                await self.write_readiness()
+                raise
+
+    def _check_draining(self) -> None:
+        if self._held.session.draining():
+            raise DrainedError
 
     async def _one(self, applier: Applier, effect: Effect, pin: str | None) -> None:
         then = after(self.observed, effect)

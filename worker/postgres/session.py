@@ -16,14 +16,18 @@ def _go_on() -> bool:
     return False
 
 
+class DrainedError(Exception):
+    """The worker was asked to stop, and something was not begun, or not begun anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A connection of its own, never a pooled one, with the control schema's name and the worker's.
 
     `role` is the one that statements run as. `clock` gives monotonic seconds, `jitter` numbers in [0, 1).
-    `draining` says whether to begin no further migration. `second` opens another connection to the same place, from
-    which this one is watched; None where nobody watches. `passing` is called at each checkpoint: tests have the program
-    die, freeze or lose its server there.
+    `draining` says whether to begin no further migration, and no further attempt at one. `second` opens another
+    connection to the same place, from which this one is watched; None where nobody watches. `passing` is called at each
+    checkpoint: tests have the program die, freeze or lose its server there.
     """
 
     conn: "Connection[Record]"

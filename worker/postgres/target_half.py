@@ -228,11 +228,15 @@ class TargetHalf:
         await self._conn.execute(self._sql["accept"], *values)
 
     async def answer(self, held: Held, progress: Progress, given: Answer) -> None:
-        """Say in the journal what became of the cut segment, and in the history who said so."""
+        """Say in the journal what became of the cut segment, and in the history who said so.
+
+        Raises:
+            RefusedError: The segment is not a cut one; nothing was written.
+        """
         # A segment that did not take effect is run as one that failed without effect is.
         state = {Answer.DONE: "done", Answer.NOT_DONE: "failed"}[given]
         segment = len(progress.done)
-        await self._conn.execute(
+        tag = await self._conn.execute(
             self._sql["answer"],
             self._target.name,
             progress.version,
@@ -243,6 +247,12 @@ class TargetHalf:
             self._worker,
             held.epoch,
         )
+        if tag != "INSERT 0 1":
+            raise RefusedError(
+                f"segment {segment + 1} of version {progress.version} was not cut, so there is nothing to answer",
+                hint="tidegate status says how things stand",
+                reason="not_in_doubt",
+            )
 
     async def pin(self, held: Held, what: str | None) -> None:
         """Pin the target, saying what pinned it, or let it go."""
