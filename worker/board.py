@@ -28,6 +28,7 @@ from worker.core.snapshot import (
     Running,
     Snapshot,
     TargetStatus,
+    Trouble,
     Waiting,
 )
 from worker.errors import TidegateError
@@ -54,6 +55,7 @@ class Board:
         self._looked_at: datetime | None = None
         self._database: str | None = "the database has not been reached yet"
         self._failed: str | None = None
+        self._trouble: Trouble | None = None
         self.holds_lock = False
         self.is_stale = False
         self.looked: Callable[[], None] = lambda: None
@@ -69,6 +71,7 @@ class Board:
                 self._draining = True
             case JobFailed():
                 self._failed = event.message
+                self._trouble = Trouble(event.reason, event.message, event.hint, self._now())
             case _:
                 pass
         self._heed_lock(event)
@@ -152,6 +155,10 @@ class Board:
         self._job = None
         self._lock_wait = None
 
+    def settled(self) -> None:
+        """A round came to its end."""
+        self._trouble = None
+
     def tells(self, error: TidegateError) -> bool:
         """Whether the last job that failed said this already."""
         return self._failed == error.message
@@ -184,6 +191,7 @@ class Board:
             looked_at=self._looked_at,
             job=self._job,
             lock_wait=self._lock_wait,
+            trouble=self._trouble,
         )
 
 

@@ -176,6 +176,7 @@ class Reconciler:
             request = Request(Insistence.ROUND, offer=self._offer)
             report = await bring(session, self._site, request, seen=partial(self._saw, session))
             self._offer = None
+            self._board.settled()
             self._tell(report, emit)
             if self._board.is_stale:
                 await self._look()

@@ -11,7 +11,7 @@ from tests.fixtures.statuses import HERE, NOON, a_panorama, a_running, a_snapsho
 from worker.core import status_document as module
 from worker.core.failure import Failure
 from worker.core.job import JobState
-from worker.core.snapshot import JobProgress, LockWait
+from worker.core.snapshot import JobProgress, LockWait, Trouble
 from worker.core.status_document import status_document
 
 FAILURE = Failure("3_a.up.sql", "42P07", "relation exists", "drop it", 4, 1, "CREATE TABLE t ()")
@@ -23,6 +23,7 @@ FULL = a_snapshot(
     running=a_running(),
     looked_at=NOON,
     job=JobProgress("public.schema_migrations", "1.4.0", 2, 7, NOON),
+    trouble=Trouble("privilege", "no", "grant it", NOON),
     lock_wait=LockWait("ops", "psql", "local", 7, "2026-03-04T11:00:00+00:00", ours=False, since=NOON),
 )  # fmt: skip
 
@@ -92,6 +93,8 @@ def test_a_time_is_told_in_utc() -> None:
 
 def test_what_is_not_known_is_null() -> None:
     document = encoded(a_snapshot(a_status(state=None, readiness=None)))
-    assert [document[name] for name in ("running", "database", "job", "lock_wait", "looked_at")] == [None] * 5
+    assert [document[name] for name in ("running", "database", "job", "lock_wait", "looked_at", "trouble")] == [
+        None
+    ] * 6
     unknown = ("state", "readiness", "failure", "job_started_at", "hint", "panorama")
     assert [document["targets"][0][name] for name in unknown] == [None] * 6

@@ -88,6 +88,16 @@ class LockWait:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why the last round could not go on until a person mends something; a job of its own need not be there."""
+
+    reason: str
+    message: str
+    hint: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class LockHolder:
     """Whose session held the target's lock when it was last looked at."""
 
@@ -190,3 +200,4 @@ class Snapshot:
     looked_at: datetime | None = None
     job: JobProgress | None = None
     lock_wait: LockWait | None = None
+    trouble: Trouble | None = None

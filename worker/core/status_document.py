@@ -15,6 +15,8 @@ by dots; `[]` stands for each object of a list. A failed statement's text is nev
 | `lock_wait` | null, or who holds the lock that this worker waits for |
 | `lock_wait.role`, `.application`, `.address`, `.pid` | the holder's session |
 | `lock_wait.connected_since`, `.ours`, `.since` | when it connected (text); whether it is Tidegate; begin of the wait |
+| `trouble` | null, or why the last round could not go on |
+| `trouble.reason`, `.message`, `.hint`, `.since` | a stable word, why, what to do, since when |
 | `job` | null, or the job that this worker is at |
 | `job.target`, `.bundle`, `.done`, `.total`, `.started_at` | where, what, and how many of its migrations are done |
 | `running` | null, or the migration that runs |
