@@ -210,7 +210,7 @@ def _started(event: MigrationStarted, now: datetime) -> Running:
 
 def _with(status: TargetStatus, version: int) -> TargetStatus:
     """The target with one more version applied; it is read again when the job has ended."""
-    left = [(each, name) for each, name in zip(status.pending, status.names, strict=True) if each != version]
+    left = [(each, name) for each, name in status.upcoming if each != version]
     highest = version if status.version is None else max(version, status.version)
     pending, names = tuple(each for each, _ in left), tuple(name for _, name in left)
     return replace(status, applied=status.applied + 1, version=highest, pending=pending, names=names)

@@ -179,6 +179,12 @@ class TargetStatus:
     hint: str | None = None
     panorama: Panorama | None = None
 
+    @property
+    def upcoming(self) -> tuple[tuple[int, str], ...]:
+        """The versions that are pending, each with its name, empty where that is not known."""
+        names = (*self.names, *[""] * len(self.pending))
+        return tuple(zip(self.pending, names, strict=False))
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
