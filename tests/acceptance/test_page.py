@@ -1,8 +1,6 @@
 """The status page in a real browser, while a real worker applies real bundles: it shows what the database says."""
 
-import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from tests.fixtures.cluster import Server, running_server
 from tests.fixtures.network import free_port
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database
+from tests.fixtures.sessions import session
 from tests.fixtures.workers import Worker, eventually, finish, migrations_in, tables
 
 BIG = {1: "CREATE TABLE t1 AS SELECT n AS a FROM generate_series(1, 200000) AS n;\n"}
@@ -22,25 +21,6 @@ HELD = {2: "LOCK TABLE t1;\nSELECT pg_sleep(CASE WHEN to_regclass('calm') IS NUL
 BROKEN = {2: "CREATE TABLE t2 (a int);\nINSERT INTO t2\nVALUES ('no number');\n"}
 ALTER = {2: "ALTER TABLE t1 ADD b int;\n"}
 HOSTILE = "<img src=x onerror=alert(1)>&amp;<b>"
-
-
-@contextmanager
-def session(database: Database, application: str, sql: str) -> Iterator[str]:
-    """Another program's session that has come to the last of these statements; yields its backend's pid."""
-    command = [str(database.server.clients / "psql"), "-XAtq", "-d", database.dsn]
-    env = {"PGAPPNAME": application, "PGCONNECT_TIMEOUT": "10"}
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env, text=True)
-    assert child.stdin is not None
-    try:
-        child.stdin.write(f"{sql};\n")
-        child.stdin.flush()
-        last = sql.rpartition("; ")[2]
-        is_at_it = f"FROM pg_stat_activity WHERE application_name = '{application}' AND query = '{last};'"
-        eventually(lambda: database.psql(f"SELECT count(*) {is_at_it}") == "1", f"{application} has begun")
-        yield database.psql(f"SELECT pid {is_at_it}")
-    finally:
-        child.kill()
-        child.communicate()
 
 
 class Site:

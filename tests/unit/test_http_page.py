@@ -172,7 +172,10 @@ def test_what_runs_is_told_with_its_parts_its_progress_its_waits_and_whom_it_blo
     assert "Tried again 2 times 55P03" in text
     assert "Create index concurrently · building index: scanning table 45 %" in text
     assert "450 of 1 000 blocks" in text
-    assert "Waits for 1 min 15 s report role app backend 7 active, last query begun 8 s before" in text
+    assert (
+        "Waits for 1 min 15 s report role app backend 7 active , in a transaction for 2 min 15 s , last query 8 s ago"
+        in text
+    )
     assert "Keeps waiting 3 sessions web role app backend 8 1.2 s and 2 more" in text
     assert "Up next 1 migration 8 backfill" in text
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.fixtures.statuses import ELSEWHERE, a_bundle, a_panorama, a_row, a_status
+from tests.fixtures.statuses import ELSEWHERE, NOON, a_bundle, a_panorama, a_row, a_status
 from worker.core.readiness import AtLeast, OfBundle
 from worker.http.openings import openings
-from worker.http.words import ago, count, elapsed, took
+from worker.http.words import ago, count, elapsed, moment, took
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,11 @@ def test_a_duration_is_exact_where_it_is_short(seconds: float, text: str) -> Non
 
 def test_a_number_is_counted_with_its_noun() -> None:
     assert (count(1, "session"), count(2, "session")) == ("1 session", "2 sessions")
+
+
+def test_a_time_of_the_servers_may_be_unknown() -> None:
+    assert moment("2026-03-04T12:00:00Z") == NOON
+    assert moment("unknown") is None
 
 
 def told(**changes: object) -> list[tuple[str, bool]]:

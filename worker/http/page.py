@@ -82,7 +82,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    named = (words.elapsed, words.ago, words.took, words.iso, words.clock, words.number, words.count)
+    named = (words.elapsed, words.ago, words.took, words.iso, words.clock, words.moment, words.number, words.count)
     templates.filters.update({word.__name__: word for word in named})
     shown = (openings, _duration_of, _last_done, _longest_of, _longest_step, _own_lock, _upcoming)
     templates.globals.update({function.__name__.removeprefix("_"): function for function in shown})
