@@ -12,7 +12,7 @@ from tests.fixtures.network import free_port
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database
 from tests.fixtures.sessions import session
-from tests.fixtures.workers import Worker, eventually, finish, migrations_in, tables
+from tests.fixtures.workers import Worker, eventually, finish, migrations_in, start_worker, tables
 
 BIG = {1: "CREATE TABLE t1 AS SELECT n AS a FROM generate_series(1, 200000) AS n;\n"}
 BUILD = {2: "CREATE INDEX CONCURRENTLY t1_a ON t1 (a);\n"}
@@ -151,6 +151,22 @@ def test_a_failure_is_shown_with_its_file_line_and_message_and_goes_with_its_men
     site.publish("3", tables(1, 2))
     title(page, "Ready")
     assert message not in page.content()
+
+
+def test_what_stops_a_worker_before_there_is_a_job_is_told_until_it_is_mended(
+    tidegate: StartTidegate, browse: OpenPage, database: Database, tmp_path: Path
+) -> None:
+    database.psql("CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL)")
+    database.psql("CREATE TABLE t1 (a int); INSERT INTO schema_migrations VALUES (1, true)")
+    source = migrations_in(tmp_path / "sql", tables(1, 2))
+    worker = start_worker(tidegate, database.dsn, "--source", source, "--label", "1", "--poll-interval", "1s")
+    page = browse(worker.port)
+    title(page, "A person is needed")
+    assert worker.status()["trouble"]["message"] in text_of(page, "headline")
+
+    database.psql("UPDATE schema_migrations SET dirty = false")
+    title(page, "Ready")
+    assert worker.status()["trouble"] is None
 
 
 def test_a_database_that_goes_away_is_told_and_so_is_its_return(

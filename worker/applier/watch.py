@@ -167,12 +167,6 @@ class Watch:
         if self._sent is not sent or running is None:
             return
         sent.looked(now, behind, ahead)
-        if now - running.progress_at >= PROGRESS_SECONDS:
-            with anyio.fail_after(ANSWER_SECONDS):
-                running.progress, running.progress_at = await sight.progress(), now
-            if self._sent is not sent:
-                return
-        self._session.sighted(Sighting(running.version, ahead, behind, running.progress))
         if ahead is not None:
             self._tell_blocker(running, ahead)
         if behind and not sent.is_told and sent.blocked.length >= _TELL_SECONDS:
@@ -183,6 +177,11 @@ class Watch:
             await self._cancel(sight, sent, overrun)
             if sent.overrun is Overrun.APP_BLOCKED:
                 self._tell_blocked(running, sent, behind)
+        if now - running.progress_at >= PROGRESS_SECONDS:
+            with anyio.fail_after(ANSWER_SECONDS):
+                running.progress, running.progress_at = await sight.progress(), now
+        if self._sent is sent:
+            self._session.sighted(Sighting(running.version, ahead, behind, running.progress))
 
     async def _cancel(self, sight: Sight, sent: Sent, overrun: Overrun) -> None:
         async with self._cancelling:

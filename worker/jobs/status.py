@@ -1,5 +1,6 @@
 """From a view of a target to the value that status, probes and metrics are made from."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from worker.core.failure import Failure
@@ -58,9 +59,9 @@ def _names(view: View) -> dict[int, str]:
     return {file.version: file.name for file in files if file is not None and file.direction is Direction.UP}
 
 
-def _said(job: Job | None) -> dict[str, Any]:
-    stopped = job is not None and job.state in _STOPPED and job.failure is not None
-    return dict(job.failure or {}) if job is not None and stopped else {}
+def _said(job: Job | None) -> Mapping[str, Any]:
+    """What the job's row says of why it stopped."""
+    return {} if job is None or job.failure is None or job.state not in _STOPPED else job.failure
 
 
 def _failure(job: Job | None) -> Failure | None:

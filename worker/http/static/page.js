@@ -13,6 +13,7 @@
   const wanted = new Map(); // what each region is to hold, by its id
   let source = null;
   let heardAt = Date.now();
+  let triedAt = Date.now();
   let retry = 0;
   let ahead = Date.now() - Date.parse(main.dataset.at); // how far this clock is before the worker's
 
@@ -92,6 +93,7 @@
   function connect() {
     clearTimeout(retry);
     source?.close();
+    triedAt = Date.now();
     source = new EventSource("/events");
     source.addEventListener("regions", take);
     source.addEventListener("beat", take);
@@ -104,10 +106,10 @@
 
   setInterval(() => {
     settle();
-    if (Date.now() - heardAt > SILENCE_MS && source?.readyState === EventSource.OPEN) {
+    // A worker that hangs keeps its connections open, and one that is cut off answers nothing at all.
+    if (Date.now() - Math.max(heardAt, triedAt) > SILENCE_MS) {
       silent();
       connect();
-      heardAt = Date.now();
     }
   }, 1000);
   addEventListener("pagehide", () => source?.close());
