@@ -121,7 +121,7 @@ def test_an_index_build_is_shown_with_its_progress_and_whom_it_waits_for(
 def test_sessions_that_wait_behind_a_migration_are_shown_with_who_they_are(
     site: Site, browse: OpenPage, database: Database
 ) -> None:
-    worker = site.start(tables(1), "--block-budget", "3s")
+    worker = site.start(tables(1), "--block-budget", "6s")
     page = browse(worker.port)
     site.publish("2", tables(1) | HELD)
     shows(page, "now", "2 at once")
