@@ -37,9 +37,9 @@ from worker.errors import (
 )
 from worker.jobs.bring import bring
 from worker.jobs.drift import DriftWatch
-from worker.jobs.look import look
+from worker.jobs.look import View, look
 from worker.jobs.site import Report, Request, Result, Site
-from worker.jobs.status import target_status
+from worker.jobs.status import panorama_of, target_status
 from worker.postgres.connection import close
 from worker.postgres.faults import FencedError, told
 from worker.postgres.listener import listen
@@ -49,6 +49,8 @@ from worker.postgres.target_half import Survey
 if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.connection import Connection
+
+    from worker.core.snapshot import Panorama
 
 _RETRY = Backoff(first=0.25, ceiling=15.0)
 # A person mends these in the database, or a failover does, and the worker then goes on by itself with what it was
@@ -61,6 +63,7 @@ _FOR_A_PERSON = frozenset({"login", "no_such_database", "setting"})
 _PERSISTENT = 6
 _PROBE_SECONDS = 30.0
 _HINTS = Backoff(first=0.05, ceiling=2.0)
+_PANORAMA_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,9 @@ class Reconciler:
         self._told: str | None = None
         self._place: str | None = None
         self._known: dict[str, str] = {}
+        self._panorama: Panorama | None = None
+        self._panorama_of: tuple[object, ...] = ()
+        self._panorama_at = float("-inf")
         self._hints = 0
         self._draining = False
         self._drift = DriftWatch(rhythm.drift, rhythm.clock, rhythm.jitter)
@@ -172,10 +178,13 @@ class Reconciler:
     async def _reconcile(self, emit: Emitter) -> None:
         session = await self._connected()
         async with told(session, "looking at the target"):
-            report = await bring(session, self._site, Request(Insistence.ROUND, offer=self._offer))
+            request = Request(Insistence.ROUND, offer=self._offer)
+            report = await bring(session, self._site, request, seen=partial(self._saw, session))
             self._offer = None
+            self._board.settled()
             self._tell(report, emit)
-            await self._look()
+            if self._board.is_stale:
+                await self._look()
         if report.result is Result.APPLIED:
             self._hints = 0
             # A migration can leave more in a session than a reset finds: the next job begins with a fresh one.
@@ -184,10 +193,20 @@ class Reconciler:
 
     async def _look(self) -> None:
         session = await self._connected()
-        view = await look(session, self._site)
+        await self._saw(session, await look(session, self._site))
+
+    async def _saw(self, session: Session, view: View) -> None:
+        """Put a view on the board, with what is shown besides; that is read where something changed, or is old."""
         self._notice(session, view.survey)
         self._known = {"target": view.survey.target.name}
-        self._board.reached(replace(target_status(view), drift=await self._drift.look(session, view)))
+        job, recorded = view.job, view.observation
+        changes = (view.wanted, job, recorded.epoch, recorded.readiness, recorded.pinned, view.paused)
+        now = self._rhythm.clock()
+        if changes != self._panorama_of or now - self._panorama_at >= _PANORAMA_SECONDS:
+            self._panorama = await panorama_of(session, view)
+            self._panorama_of, self._panorama_at = changes, now
+        status = target_status(view, self._panorama)
+        self._board.reached(replace(status, drift=await self._drift.look(session, view)))
 
     def _notice(self, session: Session, seen: Survey) -> None:
         """Say so where another server answers than before, or the same one after a promotion or a recovery."""

@@ -14,7 +14,7 @@ from worker.core.job import JobState
 from worker.core.readiness import AtLeast
 from worker.core.snapshot import Snapshot
 
-PATHS = ("/livez", "/startupz", "/readyz", "/metrics", "/status.json", "/")
+PATHS = ("/livez", "/startupz", "/readyz", "/metrics", "/status.json", "/", "/page.css", "/page.js", "/mark.svg")
 pytestmark = pytest.mark.anyio
 
 
@@ -108,13 +108,23 @@ async def test_the_status_document_has_no_statement(client: httpx.AsyncClient, w
     assert "secret_plan" not in answer.text
 
 
-async def test_the_page_lists_the_endpoints_below_a_line_of_status(client: httpx.AsyncClient, worker: Worker) -> None:
+async def test_the_page_tells_the_snapshot_and_allows_itself_no_more_than_its_own_files(
+    client: httpx.AsyncClient, worker: Worker
+) -> None:
     worker.snapshot = a_snapshot(database="connection refused")
     answer = await client.get("/")
-    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-    line, *rest = answer.text.splitlines()
-    assert line == "tidegate 0.1.0, worker w-1, up 3:00:02: connection refused"
-    assert all(any(row.startswith(path) for row in rest) for path in PATHS[:-1])
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "No database" in answer.text
+    assert "connection refused" in answer.text
+    policy = dict(rule.split(" ", 1) for rule in answer.headers["content-security-policy"].split("; "))
+    assert policy.pop("default-src") == policy.pop("base-uri") == policy.pop("form-action") == "'none'"
+    assert policy.pop("frame-ancestors") == "'none'"
+    assert policy == dict.fromkeys(("script-src", "style-src", "img-src", "connect-src"), "'self'")
+
+
+async def test_the_files_of_the_page_have_their_types(client: httpx.AsyncClient) -> None:
+    types = [(await client.get(path)).headers["content-type"] for path in ("/page.css", "/page.js", "/mark.svg")]
+    assert types == ["text/css; charset=utf-8", "text/javascript; charset=utf-8", "image/svg+xml"]
 
 
 # Readiness

@@ -105,8 +105,10 @@ def read(migration: Migration, direction: Direction) -> Script:
 
 def _started(work: Work, script: Script) -> MigrationStarted:
     migration = work.migration
-    segments = len(script.segments)
-    return MigrationStarted(migration.version, migration.name, work.direction.value, work.mode.value, segments)
+    segments, statements = len(script.segments), sum(len(segment.statements) for segment in script.segments)
+    return MigrationStarted(
+        migration.version, migration.name, work.direction.value, work.mode.value, segments, statements
+    )
 
 
 def _finished(attempts: Attempts, watched: Watched, outcome: Outcome, seconds: float) -> MigrationFinished:

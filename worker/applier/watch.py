@@ -14,6 +14,7 @@ import anyio
 from worker.core.backoff import Backoff
 from worker.core.blocking import Allowance, Blocker, Overrun, Stretch, Waiter
 from worker.core.migration_events import AppBlocked, MigrationWaiting, WatchLost
+from worker.core.sighting import Progress, Sighting
 from worker.errors import TidegateError
 from worker.postgres.blocking import Sight
 from worker.postgres.connection import closing
@@ -33,6 +34,9 @@ ANSWER_SECONDS = 2.0
 
 POLL_SECONDS = 0.15
 """Between two looks; the server spends no more than a sixth of the time on them."""
+
+PROGRESS_SECONDS = 1.0
+"""Between two questions how far a long command has come."""
 
 _SHARE = 5
 _TELL_SECONDS = 0.25
@@ -71,6 +75,8 @@ class Watched:
     began: float
     blocked_seconds: float = 0.0
     blockers: dict[int, int] = field(default_factory=dict)
+    progress: Progress | None = None
+    progress_at: float = float("-inf")
 
 
 class Watch:
@@ -174,6 +180,11 @@ class Watch:
             await self._cancel(sight, sent, overrun)
             if sent.overrun is Overrun.APP_BLOCKED:
                 self._tell_blocked(running, sent, behind)
+        if now - running.progress_at >= PROGRESS_SECONDS:
+            with anyio.fail_after(ANSWER_SECONDS):
+                running.progress, running.progress_at = await sight.progress(), now
+        if self._sent is sent:
+            self._session.sighted(Sighting(running.version, ahead, behind, running.progress))
 
     async def _cancel(self, sight: Sight, sent: Sent, overrun: Overrun) -> None:
         async with self._cancelling:

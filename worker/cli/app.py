@@ -21,6 +21,7 @@ from worker.core.bundle import Bundle, Vet, unsealed
 from worker.core.checkpoint import Checkpoint, pass_by
 from worker.core.event import Emitter, Level, Sink
 from worker.core.events import BundleDoubted
+from worker.core.sighting import Sighting, overlook
 from worker.core.trust import Policy
 from worker.errors import BundleError, NoDatabaseError, TidegateError, UsageError
 from worker.jobs.site import Rivals, Site
@@ -48,10 +49,12 @@ _NO_LIMIT_SECONDS = 10.0 * 365 * 24 * 3600
 class App:
     """Everything that a verb needs, made of the settings when it is asked for.
 
-    `passing` is called at each checkpoint of a run; no setting reaches it.
+    `passing` is called at each checkpoint of a run; no setting reaches it. `sighted` is told what is seen of a
+    migration while it runs.
     """
 
     passing: Callable[[Checkpoint], None] = staticmethod(pass_by)
+    sighted: Callable[[Sighting], None] = staticmethod(overlook)
 
     def __init__(self, flags: "Flags") -> None:
         self.settings: Settings = read_settings(os.environ, flags.settings, worker=_worker_name())
@@ -165,8 +168,9 @@ class App:
         control, worker = self.settings.control.schema, self.settings.worker
         second = partial(self.connect, Purpose.CONTROL)
         return Session(
-            conn, control, worker, role, self.emit, time.monotonic, random.random, second=second, passing=self.passing
-        )
+            conn, control, worker, role, self.emit, time.monotonic, random.random,
+            second=second, passing=self.passing, sighted=self.sighted,
+        )  # fmt: skip
 
     async def with_session(self, work: Callable[[Session], Awaitable[_T]]) -> _T:
         """Do `work` on a session; after a lost connection or a takeover, look again on another one.

@@ -74,6 +74,7 @@ async def _work(app: App, _flags: "Flags") -> None:
     manager = Manager(os.environ)
     last_word = LastWord(Redactor(app.secrets()).mask)
     app.extra_sinks = (board.sink, metrics.sink, last_word.sink, *_notifying(manager, app, board))
+    app.sighted = board.sighted
     limits = app.settings.limits
     doors = Doors(partial(_session, app), partial(app.connect, Purpose.LISTEN))
     drift = None if limits.drift_ms is None else limits.drift_ms / 1000

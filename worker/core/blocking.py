@@ -19,7 +19,8 @@ class Kind(Enum):
 class Blocker:
     """Whom a migration waits for; `state` and `since`, when its transaction began, can be `unknown`.
 
-    A role without pg_read_all_stats sees neither of another role's session.
+    `query_seconds` is how long ago it began what it runs, or ran last. A role without pg_read_all_stats sees none of
+    the three of another role's session.
     """
 
     pid: int
@@ -28,6 +29,7 @@ class Blocker:
     application: str
     state: str
     since: str
+    query_seconds: float | None = None
 
     def __str__(self) -> str:
         match self.kind:

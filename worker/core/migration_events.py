@@ -16,6 +16,7 @@ class MigrationStarted(Event):
     direction: str
     mode: str
     segments: int
+    statements: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,21 @@
 | `/readyz?at_least=V` or `bundle=L`, `target=T` | 200 or 503, and `ready`, `requirement`, `why`, `message`; 400 |
 | `/metrics` | Prometheus' text format |
 | `/status.json` | the document of `worker.core.status_document` |
-| `/` | a page in plain text |
+| `/` | the status page, and what it needs: `/page.css`, `/page.js`, `/mark.svg` |
+| `/events` | server-sent events: the regions of the page that changed, or a beat |
 
 GET and HEAD only; every error is an object with `error` and, where there is one, `hint`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -31,15 +32,7 @@ from worker.core.status_document import status_document
 from worker.errors import UsageError
 from worker.http.guard import Guard
 from worker.http.query import parse
-
-_PAGE = """{line}
-
-/livez        the event loop turns
-/startupz     the settings are read
-/readyz       ?at_least=VERSION or bundle=LABEL, target=SCHEMA.TABLE
-/metrics      for Prometheus
-/status.json  all that this worker knows
-"""
+from worker.http.stream import PATH, Press, Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +42,6 @@ class _Face:
     snapshot: Callable[[], Snapshot]
     requirement: Requirement | None
     metrics_text: Callable[[], tuple[bytes, str]]
-    now: Callable[[], datetime]
 
     async def livez(self, _request: Request) -> Response:
         return JSONResponse({"alive": True})
@@ -76,11 +68,20 @@ class _Face:
         return JSONResponse(status_document(self.snapshot()))
 
     async def page(self, _request: Request) -> Response:
-        snapshot = self.snapshot()
-        answer = probe(snapshot, self.requirement, None)
-        up = timedelta(seconds=int((self.now() - snapshot.started_at).total_seconds()))
-        line = f"tidegate {snapshot.version}, worker {snapshot.worker}, up {up}: {answer.message}"
-        return PlainTextResponse(_PAGE.format(line=line))
+        from worker.http.page import POLICY, render_page  # noqa: PLC0415  costs memory that an unseen page need not
+
+        return HTMLResponse(render_page(self.snapshot(), self.requirement), headers={"content-security-policy": POLICY})
+
+    async def static(self, request: Request) -> Response:
+        from worker.http.page import STATIC, static  # noqa: PLC0415  the same
+
+        path = request.url.path
+        return Response(static(path), headers={"content-type": STATIC[path]})
+
+    def regions(self, snapshot: Snapshot) -> Mapping[str, str]:
+        from worker.http.page import render_regions  # noqa: PLC0415  the same
+
+        return render_regions(snapshot, self.requirement)
 
 
 def build_app(
@@ -90,7 +91,12 @@ def build_app(
     now: Callable[[], datetime],
 ) -> ASGIApp:
     """The application; `metrics_text` gives a body and its content type, `now` the time with its zone."""
-    face = _Face(snapshot, requirement, metrics_text, now)
+    face = _Face(snapshot, requirement, metrics_text)
+    streams = Streams(Press(snapshot, face.regions), now)
+
+    async def events(request: Request) -> Response:
+        return streams.answer(request)
+
     endpoints = {
         "/livez": face.livez,
         "/startupz": face.startupz,
@@ -98,6 +104,10 @@ def build_app(
         "/metrics": face.metrics,
         "/status.json": face.status,
         "/": face.page,
+        "/page.css": face.static,
+        "/page.js": face.static,
+        "/mark.svg": face.static,
+        PATH: events,
     }
     app = Starlette(
         routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()],

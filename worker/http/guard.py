@@ -24,7 +24,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Wraps the application: refuses what a peer may not ask for, and adds the security headers."""
+    """Wraps the application: refuses what a peer may not ask for, and adds the security headers that it has not set."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,7 +34,9 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         allowed = scope["path"] in PUBLIC or _is_local(scope)

@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from asyncio import BaseTransport, Transport
+from asyncio import BaseTransport, TimerHandle, Transport
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -13,12 +13,16 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from worker.errors import SettingError
+from worker.http.stream import PATH as STREAM
 
 CONNECTION_SECONDS = 30.0
 """A connection without a response under way is closed at this age, however slowly its client sends."""
 
 CONNECTIONS = 256
 """With this many connections open, a further request is answered with 503."""
+
+READER_SECONDS = 10.0
+"""A peer that does not read what is sent for so long is cut."""
 
 HEAD_BYTES = 16 * 1024
 """A longer request head is answered with 400."""
@@ -56,15 +60,35 @@ async def _run(server: "_Server", listener: socket.socket) -> None:
 
 
 class _Connection(H11Protocol):
-    """A connection of limited age: uvicorn alone would wait for ever for the rest of a request's head."""
+    """A connection of limited age and patience: uvicorn alone would wait for ever for a head, or for its reader."""
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(cast("Transport", transport))
         self._deadline = self.loop.call_later(CONNECTION_SECONDS, self._expire)
+        self._unread: TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()
+        self._heed_reader()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(READER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._heed_reader()
+        super().resume_writing()
+
+    def _heed_reader(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+
+    def end(self) -> None:
+        """At the server's end: a stream would go on for ever, and its viewer connects again by itself."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is not None and not cycle.response_complete and cycle.scope["path"] == STREAM:
+            self.transport.abort()
 
     def _expire(self) -> None:
         # uvicorn's type hides that there is none before the first request.
@@ -89,6 +113,11 @@ class _Server(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in tuple(self.server_state.connections):
+            cast("_Connection", connection).end()
+        await super().shutdown(sockets)
 
 
 def _config(app: ASGIApp) -> Config:

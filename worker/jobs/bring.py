@@ -1,5 +1,6 @@
 """Brings a target to a goal: look, lock, look again, raise the fence, decide, apply, record, release."""
 
+from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from worker import control_schema
@@ -21,11 +22,21 @@ from worker.postgres.session import Session
 from worker.postgres.transaction import fenced
 
 
-async def bring(session: Session, site: Site, request: Request, bundle: Bundle | None = None) -> Report:
+async def _unseen(_view: View) -> None:
+    return
+
+
+async def bring(
+    session: Session,
+    site: Site,
+    request: Request,
+    bundle: Bundle | None = None,
+    seen: Callable[[View], Awaitable[None]] = _unseen,
+) -> Report:
     """Bring the target to the request's goal with `bundle`, None meaning the wanted one.
 
     An offered bundle is published first, if it leads forward. An unlocked look may find that there is nothing to do:
-    then no lock is taken, no epoch raised, nothing written.
+    then no lock is taken, no epoch raised, nothing written. `seen` is given every view, while the session is idle.
 
     Raises:
         RefusedError: Nothing may be done, and why.
@@ -35,18 +46,26 @@ async def bring(session: Session, site: Site, request: Request, bundle: Bundle |
         ConnectionLostError: The connection broke; look again with another one.
         TimedOutError: The lock was not free in time.
     """
-    return await _Bringing(session, site, request, bundle).run()
+    return await _Bringing(session, site, request, bundle, seen).run()
 
 
 class _Bringing:
     """A request on its way; the decision is made anew each time that more is held."""
 
-    def __init__(self, session: Session, site: Site, request: Request, given: Bundle | None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        site: Site,
+        request: Request,
+        given: Bundle | None,
+        seen: Callable[[View], Awaitable[None]],
+    ) -> None:
         self._session = session
         self._site = site
         self._request = request
         self._given = given
         self._at_hand = given or request.offer
+        self._seen = seen
 
     async def run(self) -> Report:
         view = await self._offered()
@@ -69,7 +88,7 @@ class _Bringing:
         offer = self._request.offer
         if offer is None:
             return await self._look()
-        view = self._bound(await look_settled(self._session, self._site, self._at_hand))
+        view = await self._noted(await look_settled(self._session, self._site, self._at_hand))
         if not is_wanted(view, offer):
             check_standing(view.survey.standing)
         await publish(self._session, self._site, view, offer, Intent.AUTOMATIC)
@@ -114,9 +133,10 @@ class _Bringing:
         statement.tell(row, None)
 
     async def _look(self) -> View:
-        return self._bound(await look(self._session, self._site, self._at_hand))
+        return await self._noted(await look(self._session, self._site, self._at_hand))
 
-    def _bound(self, view: View) -> View:
+    async def _noted(self, view: View) -> View:
+        await self._seen(view)
         self._session = self._session.bind(target=view.survey.target.name)
         self._session.passing(Checkpoint.LOOKED)
         return view

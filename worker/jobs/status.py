@@ -1,17 +1,26 @@
 """From a view of a target to the value that status, probes and metrics are made from."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from worker.core.failure import Failure
 from worker.core.job import JobState
-from worker.core.snapshot import TargetStatus
+from worker.core.migration import Direction, parse_file_name
+from worker.core.snapshot import Panorama, TargetStatus
 from worker.jobs.look import View
 from worker.postgres.home_half import Job
+from worker.postgres.panorama import read_panorama
+from worker.postgres.session import Session
+
+_STOPPED = frozenset({JobState.FAILED, JobState.REFUSED, JobState.IN_DOUBT})
 
 
-def target_status(view: View) -> TargetStatus:
+def target_status(view: View, panorama: Panorama | None = None) -> TargetStatus:
     """What is known of a target that was looked at."""
     observed, job = view.observation.observed, view.job
     recorded = observed.recorded
-    versions = () if view.wanted is None else sorted(view.wanted.published.checksums)
+    pending = [version for version in _versions(view) if version not in observed.versions]
+    names = _names(view)
     return TargetStatus(
         target=view.survey.target.name,
         line=view.line,
@@ -19,7 +28,7 @@ def target_status(view: View) -> TargetStatus:
         version=None if recorded is None else recorded.version,
         dirty=recorded is not None and recorded.dirty,
         applied=len(observed.ledger),
-        pending=tuple(version for version in versions if version not in observed.versions),
+        pending=tuple(pending),
         state=None if job is None else job.state,
         paused=view.paused,
         epoch=view.observation.epoch,
@@ -28,7 +37,31 @@ def target_status(view: View) -> TargetStatus:
         failure=_failure(job),
         refusal=_refusal(job),
         job_started_at=job.started_at if job is not None and job.state is JobState.RUNNING else None,
+        names=tuple(names.get(version, "") for version in pending),
+        hint=_said(job).get("hint") or None,
+        panorama=panorama,
     )
+
+
+async def panorama_of(session: Session, view: View) -> Panorama | None:
+    """What is shown besides, read in one query; None where there is no control schema, or it may not be read."""
+    if not view.has_control:
+        return None
+    return await read_panorama(session, view.survey.target, view.survey.database, view.line)
+
+
+def _versions(view: View) -> list[int]:
+    return [] if view.wanted is None else sorted(view.wanted.published.checksums)
+
+
+def _names(view: View) -> dict[int, str]:
+    files = () if view.wanted is None else map(parse_file_name, view.wanted.names)
+    return {file.version: file.name for file in files if file is not None and file.direction is Direction.UP}
+
+
+def _said(job: Job | None) -> Mapping[str, Any]:
+    """What the job's row says of why it stopped."""
+    return {} if job is None or job.failure is None or job.state not in _STOPPED else job.failure
 
 
 def _failure(job: Job | None) -> Failure | None:
@@ -41,6 +74,7 @@ def _failure(job: Job | None) -> Failure | None:
 
 
 def _refusal(job: Job | None) -> str | None:
-    if job is None or job.failure is None or job.state not in {JobState.REFUSED, JobState.IN_DOUBT}:
+    if job is None or job.state is JobState.FAILED:
         return None
-    return str(job.failure.get("message"))
+    message = _said(job).get("message")
+    return None if message is None else str(message)

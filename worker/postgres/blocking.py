@@ -3,14 +3,13 @@
 from typing import TYPE_CHECKING
 
 from worker.core.blocking import Blocker, Kind, Waiter
+from worker.core.company import PREFIX
+from worker.core.sighting import Progress
 from worker.postgres.queries import queries
 
 if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.connection import Connection
-
-APPLICATION_PREFIX = "tidegate"
-"""How the names begin under which the program's own sessions are seen."""
 
 
 class Sight:
@@ -27,12 +26,17 @@ class Sight:
 
     async def behind(self) -> tuple[Waiter, ...]:
         """The application's sessions that wait behind the backend, the longest first."""
-        rows = await self._conn.fetch(self._sql["behind"], self._pid, APPLICATION_PREFIX)
+        rows = await self._conn.fetch(self._sql["behind"], self._pid, PREFIX)
         return tuple(Waiter(row["pid"], row["role"], row["application"], row["seconds"]) for row in rows)
 
     async def ahead(self) -> Blocker | None:
         """Whom the backend waits for."""
         return _blocker(await self._conn.fetchrow(self._sql["ahead"], self._pid))
+
+    async def progress(self) -> Progress | None:
+        """How far a long command of the backend has come, where the server tells."""
+        row = await self._conn.fetchrow(self._sql["progress"], self._pid)
+        return None if row is None else Progress(row["command"], row["phase"], row["done"], row["total"], row["unit"])
 
     async def cancel(self, key: int) -> bool:
         """Cancel the statement that the backend runs; only if it holds the lock of that key."""
@@ -47,4 +51,5 @@ async def control_holder(conn: "Connection[Record]", control: str) -> Blocker | 
 def _blocker(row: "Record | None") -> Blocker | None:
     if row is None:
         return None
-    return Blocker(row["pid"] or 0, Kind(row["kind"]), row["role"], row["application"], row["state"], row["since"])
+    pid, kind = row["pid"] or 0, Kind(row["kind"])
+    return Blocker(pid, kind, row["role"], row["application"], row["state"], row["since"], row.get("query_seconds"))

@@ -29,6 +29,7 @@ ORDER BY seconds DESC, a.pid;
 SELECT u.pid, coalesce(a.usename::text, '') AS role, coalesce(a.application_name, '') AS application,
     coalesce(a.state, 'unknown') AS state,
     coalesce(to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'unknown') AS since,
+    extract(epoch FROM clock_timestamp() - a.query_start)::float8 AS query_seconds,
     CASE
         WHEN u.pid = 0 THEN 'prepared transaction'
         WHEN a.usesysid IS NOT NULL OR a.pid IS NULL THEN 'client'
@@ -38,6 +39,31 @@ SELECT u.pid, coalesce(a.usename::text, '') AS role, coalesce(a.application_name
 FROM (SELECT DISTINCT p.pid FROM unnest(pg_blocking_pids($1)) AS p (pid)) AS u
 LEFT JOIN pg_stat_activity AS a ON a.pid = u.pid
 ORDER BY EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = u.pid AND NOT l.granted), a.xact_start, u.pid
+LIMIT 1;
+
+-- name: progress
+-- What the server tells of a backend's long command. An index build counts by phase: lockers while it waits for others,
+-- then rows where it knows them, else blocks. $1: the backend.
+SELECT command, phase,
+    CASE WHEN lockers_total > 0 AND phase LIKE 'waiting%' THEN lockers_done
+        WHEN tuples_total > 0 THEN tuples_done ELSE blocks_done END AS done,
+    CASE WHEN lockers_total > 0 AND phase LIKE 'waiting%' THEN lockers_total
+        WHEN tuples_total > 0 THEN tuples_total ELSE blocks_total END AS total,
+    CASE WHEN lockers_total > 0 AND phase LIKE 'waiting%' THEN 'lockers'
+        WHEN tuples_total > 0 THEN 'rows' ELSE 'blocks' END AS unit
+FROM pg_stat_progress_create_index WHERE pid = $1 AND command IS NOT NULL AND phase IS NOT NULL
+UNION ALL
+SELECT command, phase, heap_blks_scanned, heap_blks_total, 'blocks'
+FROM pg_stat_progress_cluster WHERE pid = $1 AND command IS NOT NULL AND phase IS NOT NULL
+UNION ALL
+SELECT 'VACUUM', phase, heap_blks_scanned, heap_blks_total, 'blocks'
+FROM pg_stat_progress_vacuum WHERE pid = $1 AND phase IS NOT NULL
+UNION ALL
+SELECT 'ANALYZE', phase, sample_blks_scanned, sample_blks_total, 'blocks'
+FROM pg_stat_progress_analyze WHERE pid = $1 AND phase IS NOT NULL
+UNION ALL
+SELECT command, 'copying', bytes_processed, bytes_total, 'bytes'
+FROM pg_stat_progress_copy WHERE pid = $1 AND command IS NOT NULL
 LIMIT 1;
 
 -- name: cancel

@@ -8,7 +8,7 @@ from worker.core.checkup import (
     LockSession,
     SettingSeen,
 )
-from worker.postgres.blocking import APPLICATION_PREFIX
+from worker.core.company import PREFIX
 from worker.postgres.faults import told
 from worker.postgres.lock import Keys
 from worker.postgres.queries import queries
@@ -76,7 +76,7 @@ class _Reading:
                 row["granted"],
                 row["role"],
                 row["application"],
-                row["application"].startswith(APPLICATION_PREFIX),
+                row["application"].startswith(PREFIX),
             )
             for row in rows
         )

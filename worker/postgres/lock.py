@@ -30,11 +30,11 @@ import anyio
 
 from worker.core.backoff import Backoff
 from worker.core.checkpoint import Checkpoint
+from worker.core.company import PREFIX
 from worker.core.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
 from worker.core.lock_keys import control_key, golang_keys, target_key
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import TimedOutError
-from worker.postgres.blocking import APPLICATION_PREFIX
 from worker.postgres.faults import DRIVER_ERRORS, told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
@@ -184,7 +184,7 @@ async def lock_holder(session: Session, keys: Keys) -> LockWaiting | None:
         row["address"],
         row["pid"],
         "unknown" if row["since"] is None else row["since"].isoformat(timespec="seconds"),
-        ours=application.startswith(APPLICATION_PREFIX),
+        ours=application.startswith(PREFIX),
     )
 
 

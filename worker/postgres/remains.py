@@ -10,11 +10,11 @@ import anyio
 import asyncpg
 
 from worker.core.backoff import Backoff
+from worker.core.company import PREFIX
 from worker.core.migration_events import BackendAwaited
 from worker.core.recovery import Build, Detach, Drop, Presence, QualifiedName, Rebuild
 from worker.core.remains import Attachment, Existence, Found, Likeness, Namesake, shown
 from worker.errors import TimedOutError
-from worker.postgres.blocking import APPLICATION_PREFIX
 from worker.postgres.faults import settle, told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
@@ -36,7 +36,7 @@ async def until_gone(session: Session, pid: int, since: datetime, limit: float |
     Raises:
         TimedOutError: It was still there after `limit` seconds (None: for ever); says who it is.
     """
-    await _until(session, "backend", (pid, since, APPLICATION_PREFIX), "began the statement that was cut", limit)
+    await _until(session, "backend", (pid, since, PREFIX), "began the statement that was cut", limit)
 
 
 async def until_built(session: Session, table: QualifiedName, limit: float | None) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from worker.core.checkpoint import Checkpoint, pass_by
 from worker.core.event import Emitter
+from worker.core.sighting import Sighting, overlook
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -24,10 +25,10 @@ class DrainedError(Exception):
 class Session:
     """A connection of its own, never a pooled one, with the control schema's name and the worker's.
 
-    `role` is the one that statements run as. `clock` gives monotonic seconds, `jitter` numbers in [0, 1).
-    `draining` says whether to begin no further migration, and no further attempt at one. `second` opens another
-    connection to the same place, from which this one is watched; None where nobody watches. `passing` is called at each
-    checkpoint: tests have the program die, freeze or lose its server there.
+        `role` is the one that statements run as. `clock` gives monotonic seconds, `jitter` numbers in [0, 1).
+        `draining` says whether to begin no further migration, and no further attempt at one. `second` opens another
+    connection to the same place, from which this one is watched; None where nobody watches; `sighted` is told what is
+    seen from there. `passing` is called at each checkpoint: tests have the program die, freeze or lose its server there.
     """
 
     conn: "Connection[Record]"
@@ -40,6 +41,7 @@ class Session:
     draining: Callable[[], bool] = _go_on
     second: "Callable[[], Awaitable[Connection[Record]]] | None" = None
     passing: Callable[[Checkpoint], None] = pass_by
+    sighted: Callable[[Sighting], None] = overlook
 
     def bind(self, **context: str | int) -> "Session":
         """The same session, whose events carry this context besides."""

@@ -1,0 +1,85 @@
+"""The panorama of a target: the line's bundles, the latest steps, who else is connected, and who holds the lock."""
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from worker.core.company import PREFIX, Seen, peers
+from worker.core.job import JobState
+from worker.core.snapshot import BUNDLES, STEPS, BundleStatus, LockHolder, Panorama, Step
+from worker.core.target import Target
+from worker.postgres.faults import told
+from worker.postgres.lock import Keys
+from worker.postgres.queries import queries
+from worker.postgres.session import Session
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+_NOT_READABLE = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
+
+
+async def read_panorama(session: Session, target: Target, database: str, line: str) -> Panorama | None:
+    """Read it in one query; None where the role may not, or the control schema is older."""
+    keys = list(Keys.of_target(target, database).in_order)
+    sql = queries("panorama", session.control)["panorama"]
+    async with told(session, f"reading what is shown of {target.name}"):
+        try:
+            row = await session.conn.fetchrow(sql, target.name, line, keys, PREFIX, BUNDLES, STEPS)
+        except _NOT_READABLE:
+            return None
+    if row is None:
+        raise AssertionError("the query of the panorama returns one row")
+    return _panorama(row)
+
+
+def _panorama(row: "Record") -> Panorama:
+    lock = None if row["lock"] is None else json.loads(row["lock"])
+    return Panorama(
+        row["at"],
+        tuple(map(_bundle, json.loads(row["bundles"]))),
+        tuple(map(_step, json.loads(row["steps"]))),
+        peers(map(_seen, json.loads(row["sessions"]))),
+        None if lock is None else LockHolder(lock["role"], lock["application"], lock["pid"]),
+    )
+
+
+def _bundle(row: dict[str, Any]) -> BundleStatus:
+    return BundleStatus(
+        row["label"],
+        datetime.fromisoformat(row["published_at"]),
+        row["published_by"],
+        row["wanted"],
+        row["withdrawn"],
+        row["migrations"],
+        None if row["state"] is None else JobState(row["state"]),
+        row["attempts"],
+        row["applied"],
+        row["worker"],
+        _moment(row["started_at"]),
+        _moment(row["finished_at"]),
+    )
+
+
+def _step(row: dict[str, Any]) -> Step:
+    return Step(
+        datetime.fromisoformat(row["at"]),
+        row["action"],
+        row["version"],
+        row["name"],
+        row["bundle"],
+        row["mode"],
+        row["duration_ms"],
+        row["role"],
+        row["worker"],
+    )
+
+
+def _seen(row: dict[str, Any]) -> Seen:
+    return Seen(row["pid"], row["application"], row["role"], row["address"], _moment(row["since"]))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
