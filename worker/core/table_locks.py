@@ -96,3 +96,12 @@ def summed(statements: Iterable[tuple[int, Taken]]) -> MigrationLocks:
                 strongest[lock.relation, lock.whose] = lock
         created.update(taken.created)
     return MigrationLocks(tuple(strongest.values()), tuple(unknown))
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """A table as the catalogue knows it, its partitions included; `rows` is an estimate, None before any ANALYZE."""
+
+    table: str
+    size_bytes: int
+    rows: int | None

@@ -1,0 +1,109 @@
+"""`tidegate status`: what is applied, pending, running and ready; once, or until interrupted."""
+
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import anyio
+
+from worker import __version__
+from worker.cli.output import is_drawable, print_json, print_line
+from worker.core.snapshot import Snapshot, TargetStatus
+from worker.core.status_document import status_document
+from worker.errors import ExitCode, NoDatabaseError
+from worker.jobs.look import look
+from worker.jobs.status import target_status
+from worker.log import Redactor
+from worker.postgres.faults import ConnectionLostError, told
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from worker.cli.app import App
+    from worker.cli.arguments import Flags
+    from worker.postgres.session import Session
+
+_PAUSE_SECONDS = 1.0
+
+
+async def show(app: "App", flags: "Flags") -> ExitCode:
+    """Look once, or every second until interrupted."""
+    if flags.own.watch and not flags.own.json and is_drawable(sys.stdout):
+        from worker.cli.show.watch import watch  # noqa: PLC0415  rich, only where it draws
+
+        return await watch(app)
+    if not flags.own.watch:
+        async with app.session() as session:
+            _print(await seen(app, session), as_json=flags.own.json)
+        return ExitCode.OK
+    async for snapshot in looks(app):
+        _print(snapshot, as_json=flags.own.json)
+    return ExitCode.OK
+
+
+async def seen(app: "App", session: "Session") -> Snapshot:
+    """The target as it is now."""
+    async with told(session, "looking at the target"):
+        view = await look(session, app.site)
+    now = datetime.now(UTC)
+    return Snapshot(
+        worker=app.settings.worker, version=__version__, started_at=now, at=now, database=None, draining=False,
+        listening=False, holds_lock=False, running=None, targets=(target_status(view),),
+    )  # fmt: skip
+
+
+async def looks(app: "App") -> "AsyncGenerator[Snapshot]":
+    """A look every second, for ever; while the database is away, what was last seen, and why there is nothing newer.
+
+    Raises:
+        NoDatabaseError: It cannot be reached at the first look.
+    """
+    last, masked = None, Redactor(app.secrets()).mask
+    while True:
+        try:
+            async with app.session() as session:
+                while True:
+                    last = await seen(app, session)
+                    yield last
+                    await anyio.sleep(_PAUSE_SECONDS)
+        except (ConnectionLostError, NoDatabaseError) as error:
+            if last is None:
+                raise
+            yield replace(last, database=masked(error.message))
+        await anyio.sleep(_PAUSE_SECONDS)
+
+
+def _print(snapshot: Snapshot, *, as_json: bool) -> None:
+    if as_json:
+        print_json(status_document(snapshot))
+        return
+    if snapshot.database is not None:
+        print_line(f"{'database':10}  {snapshot.database}")
+        return
+    if is_drawable(sys.stdout):
+        from worker.cli.show.status_screen import draw  # noqa: PLC0415  rich, only where it draws
+
+        draw(snapshot)
+        return
+    for name, value in rows(snapshot.targets[0]):
+        print_line(f"{name:10}  {value}")
+
+
+def rows(status: TargetStatus) -> list[tuple[str, str]]:
+    """The lines of a target, each a name and a value."""
+    row = status.readiness
+    lines = [
+        ("target", status.target),
+        ("line", status.line),
+        ("wanted", status.wanted or "nothing"),
+        ("version", ("none" if status.version is None else str(status.version)) + (" (dirty)" if status.dirty else "")),
+        ("applied", str(status.applied)),
+        ("pending", ", ".join(map(str, status.pending)) or "none"),
+        ("job", "none" if status.state is None else status.state.value),
+        ("ready for", "nothing yet" if row is None else ", ".join(row.bundles) or "no bundle as a whole"),
+    ]
+    lines += [("left alone", status.paused)] if status.paused else []
+    lines += [("failed", str(status.failure))] if status.failure else []
+    lines += [("refused", status.refusal)] if status.refusal else []
+    return lines
