@@ -39,8 +39,9 @@ def draw(found: "Findings") -> None:
 
 def _steps(found: "Findings", width: int) -> object:
     columns = (
-        Column("version", is_number=True), Column("name", style="bold"), Column("direction", rank=1), Column("mode", rank=2),
-        Column("statements", is_number=True, rank=3), Column("bundle", rank=5), Column("gate", rank=4), Column("locks"),
+        Column("version", is_number=True), Column("name", style="bold"), Column("direction", rank=1),
+        Column("mode", rank=2), Column("statements", is_number=True, rank=3), Column("bundle", rank=5),
+        Column("gate", rank=4), Column("locks"),
     )  # fmt: skip
     return table(columns, [_row(step, found, width) for step in found.steps], width)
 
