@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class UnderWay:
-    """What a run is at; times are monotonic seconds, segments count from 1. `wait` says what is waited for."""
+    """What a run is at; times are monotonic seconds, segments count from 1.
+
+    `wait` says what is waited for, `holder` who was last seen to hold the table lock that the migration needs.
+    """
 
     clock: Callable[[], float]
     total: int = 0
@@ -39,6 +42,7 @@ class UnderWay:
     migration: MigrationStarted | None = None
     migration_began: float = 0.0
     segment: int = 1
+    holder: str = ""
     wait: str = ""
 
     def take(self, event: Event) -> None:
@@ -47,12 +51,18 @@ class UnderWay:
             case JobStarted(pending):
                 self.total, self.done, self.began, self.wait = pending, 0, self.clock(), ""
             case MigrationStarted():
-                self.migration, self.segment, self.migration_began, self.wait = event, 1, self.clock(), ""
+                self.migration, self.segment, self.migration_began = event, 1, self.clock()
+                self.holder = self.wait = ""
             case SegmentFinished(_, index, segments):
                 self.segment, self.wait = min(index + 1, segments), ""
             case MigrationFinished(outcome=outcome):
                 self.migration, self.wait = None, ""
                 self.done += outcome is Outcome.SUCCEEDED
+            case MigrationWaiting():
+                self.holder = self.wait = _holder(event)
+            case MigrationRetried(_, cause, attempt, delay):
+                why = self.holder or f"attempt {attempt} was rolled back ({cause})"
+                self.wait = f"{why}; attempt {attempt + 1} comes in {delay:.1f} s"
             case _:
                 self.wait = _wait(event, self.wait)
 
@@ -60,8 +70,8 @@ class UnderWay:
 def _wait(event: Event, before: str) -> str:
     """What is waited for after an event."""
     match event:
-        case MigrationWaiting() | AppBlocked() | MigrationRetried():
-            return _wait_of_migration(event)
+        case AppBlocked(_, waiting, role, application):
+            return f"{waiting} sessions wait behind it, role {role}, {_named(application)} for the longest"
         case LockWaiting(role, application, _, pid):
             return f"waits for the lock, which role {role}, {_named(application)}, backend {pid} holds"
         case GateWaiting(message=message):
@@ -72,15 +82,9 @@ def _wait(event: Event, before: str) -> str:
             return before
 
 
-def _wait_of_migration(event: MigrationWaiting | AppBlocked | MigrationRetried) -> str:
-    match event:
-        case MigrationWaiting(_, holder, role, application, pid):
-            who = f"role {role}, {_named(application)}, backend {pid}" if role else f"an {holder}"
-            return f"waits for a table lock of {who}"
-        case AppBlocked(_, waiting, role, application):
-            return f"{waiting} sessions wait behind it, role {role}, {_named(application)} for the longest"
-        case MigrationRetried(_, cause, attempt, delay):
-            return f"attempt {attempt} was rolled back ({cause}); again in {delay:.1f} s"
+def _holder(event: MigrationWaiting) -> str:
+    named = f"role {event.holder_role}, {_named(event.holder_application)}, backend {event.holder_pid}"
+    return f"waits for a table lock of {named if event.holder_role else f'an {event.holder}'}"
 
 
 def _named(application: str) -> str:
@@ -133,13 +137,13 @@ class _Drawn:
 
 
 class _Warnings(LogSink):
-    """The log, of which only the warnings are written: the error is what the command ends with."""
+    """The log, of which only warnings are written that are not drawn: the error is what the command ends with."""
 
     def __init__(self, log: LogSink) -> None:
         super().__init__(log.lines, Level.WARNING, StatementText.HIDE)
 
     def __call__(self, event: Event, context: Context) -> None:
-        if event.level is Level.WARNING:
+        if event.level is Level.WARNING and not isinstance(event, (AppBlocked, MigrationRetried, MigrationWaiting)):
             super().__call__(event, context)
 
 
