@@ -69,7 +69,9 @@ def test_who_is_waited_for_is_shown(database: Database, tmp_path: Path, on_termi
     folder = files(tmp_path, _1_table="CREATE TABLE held (a int);")
     call("up", "-s", folder, DB_URL=database.dsn).is_fine()
     files(folder, _2_late="ALTER TABLE held ADD b int;")
-    holder = on_terminal(program=("psql", "-X", f"{database.dsn_as(application_name='shop')}"))
+    holder = on_terminal(
+        program=(str(database.server.clients / "psql"), "-X", database.dsn_as(application_name="shop"))
+    )
     holder.type("BEGIN; LOCK TABLE held; SELECT 'has it';\n")
     holder.shows("(1 row)")
 
