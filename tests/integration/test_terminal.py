@@ -119,10 +119,10 @@ def test_a_failed_migration_shows_its_line(database: Database, tmp_path: Path, o
 def test_a_refused_script_shows_its_line(database: Database, tmp_path: Path, on_terminal: OnTerminal) -> None:
     folder = files(tmp_path, _1_copy="SELECT 1;\nCOPY t FROM stdin;\n")
 
-    plan = on_terminal("plan", "-s", folder, env={"DB_URL": database.dsn})
-
-    assert plan.ended() == 2
-    assert "2 │ COPY t FROM stdin;\n       │ ^~" in plan.screen
+    for words in (("plan", "-s"), ("up", "-s"), ("publish",)):
+        seen = on_terminal(*words, folder, env={"DB_URL": database.dsn})
+        assert seen.ended() == 2, words
+        assert "2 │ COPY t FROM stdin;\n       │ ^~" in seen.screen, words
 
 
 def test_a_line_is_shown_on_no_log_and_of_no_published_bundle(

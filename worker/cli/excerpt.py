@@ -19,30 +19,28 @@ from worker.errors import MigrationFailedError, TidegateError
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from worker.cli.app import App
-
 _PLACE = re.compile(r"(?P<file>[^/\0]+?)(?:,|:) line (?P<line>[0-9]{1,9})\b")
 _LARGEST = 8 * 1024 * 1024
 _MARGIN = 12
 
 
 @contextmanager
-def pointing(app: "App") -> Iterator[None]:
-    """Let an error of the block that names a line of a file in the given directory show that line."""
+def pointing(source: str | None) -> Iterator[None]:
+    """Let an error of the block that names a line of a file in the directory that was given show that line."""
     try:
         yield
     except TidegateError as error:
         if is_drawable(sys.stderr):
-            _point(app, error)
+            _point(source, error)
         raise
 
 
-def _point(app: "App", error: TidegateError) -> None:
+def _point(source: str | None, error: TidegateError) -> None:
     from worker.cli.screen import console  # noqa: PLC0415  rich, only where it draws
 
     screen = console(sys.stderr)
     file, line, column = _place(error)
-    sql = None if file is None else _given_text(app, file)
+    sql = None if file is None else _given_text(source, file)
     found = None if sql is None else excerpt(sql, line, column, None, max(screen.width - _MARGIN, 20))
     if found is not None:
         with screen.capture() as drawn:
@@ -58,9 +56,8 @@ def _place(error: TidegateError) -> tuple[str | None, int, int | None]:
     return (None, 0, None) if found is None else (found["file"].rpartition(": ")[2], int(found["line"]), None)
 
 
-def _given_text(app: "App", file: str) -> str | None:
-    """The text of a file in the directory that was given; None where there is none, or it is not to be had."""
-    source = app.settings.target.source
+def _given_text(source: str | None, file: str) -> str | None:
+    """The text of a file in the directory; None where there is none, or it is not to be had."""
     if source is None or "/" in file:
         return None
     with suppress(OSError, ValueError, TidegateError), (local_path(source) / Path(file)).open("rb") as opened:

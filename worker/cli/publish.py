@@ -11,6 +11,7 @@ import anyio
 from worker.bundles.archive import read_source
 from worker.bundles.directory import local_path
 from worker.cli.app import App
+from worker.cli.excerpt import pointing
 from worker.cli.output import print_json, print_line
 from worker.cli.progress import progressing
 from worker.core.bundle import Bundle
@@ -38,8 +39,8 @@ def run(_verb: str, flags: "Flags") -> ExitCode:
     """Publish, and wait if asked to."""
     app = App(flags)
     app.trust.ready()
-    bundle = read_source(local_path(flags.own.bundle), app.settings.target.label, app.trust.vet)
-    with progressing(app):
+    with progressing(app), pointing(flags.own.bundle):
+        bundle = read_source(local_path(flags.own.bundle), app.settings.target.label, app.trust.vet)
         anyio.run(_publish, app, bundle, flags)
     return ExitCode.OK
 

@@ -56,7 +56,7 @@ def run(verb: str, flags: "Flags") -> ExitCode:
         case _:
             goal, pin = To(own.version), f"goto {own.version}"
     app = App(flags)
-    with progressing(app), pointing(app):
+    with progressing(app), pointing(app.settings.target.source):
         report = anyio.run(bring_about, app, goal, pin, verb == "up" or own.yes)
     _print(report, pin if report.result in {Result.APPLIED, Result.UP_TO_DATE} else None, as_json=own.json)
     return ExitCode.OK

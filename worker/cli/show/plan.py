@@ -54,7 +54,7 @@ async def show(app: "App", flags: "Flags") -> ExitCode:
         RefusedError: Nothing may be done, or the linter found something that is as severe as was said.
     """
     program = None if flags.own.lint is None else required_linter()
-    with pointing(app):
+    with pointing(app.settings.target.source):
         found = await _find(app, _goal(flags), program)
     _print(found, as_json=flags.own.json)
     _judge(found, Threshold(flags.own.lint or "none"))

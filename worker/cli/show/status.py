@@ -1,6 +1,7 @@
 """`tidegate status`: what is applied, pending, running and ready; once, or until interrupted."""
 
 import sys
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from worker import __version__
 from worker.cli.output import is_drawable, print_json, print_line
 from worker.core.snapshot import Snapshot, TargetStatus
 from worker.core.status_document import status_document
-from worker.errors import ExitCode, NoDatabaseError
+from worker.errors import ExitCode, NoDatabaseError, TimedOutError
 from worker.jobs.look import look
 from worker.jobs.status import target_status
 from worker.log import Redactor
@@ -37,8 +38,9 @@ async def show(app: "App", flags: "Flags") -> ExitCode:
         async with app.session() as session:
             _print(await seen(app, session), as_json=flags.own.json)
         return ExitCode.OK
-    async for snapshot in looks(app):
-        _print(snapshot, as_json=flags.own.json)
+    async with aclosing(looks(app)) as snapshots:
+        async for snapshot in snapshots:
+            _print(snapshot, as_json=flags.own.json)
     return ExitCode.OK
 
 
@@ -67,7 +69,7 @@ async def looks(app: "App") -> "AsyncGenerator[Snapshot]":
                     last = await seen(app, session)
                     yield last
                     await anyio.sleep(_PAUSE_SECONDS)
-        except (ConnectionLostError, NoDatabaseError) as error:
+        except (ConnectionLostError, NoDatabaseError, TimedOutError) as error:
             if last is None:
                 raise
             yield replace(last, database=masked(error.message))

@@ -1,0 +1,64 @@
+"""What a run is at, as its events tell it."""
+
+import pytest
+
+from worker.cli.progress import UnderWay
+from worker.core.event import Event, Outcome
+from worker.core.events import GateWaiting, JobStarted, LockAcquired, LockWaiting
+from worker.core.migration_events import (
+    AppBlocked,
+    MigrationFinished,
+    MigrationRetried,
+    MigrationStarted,
+    MigrationWaiting,
+    SegmentFinished,
+)
+
+STARTED = MigrationStarted(2, "b", "up", "journalled", 3)
+WAITING = MigrationWaiting(2, "client", "api", "shop", 77, "active", "unknown")
+
+
+def finished(outcome: Outcome) -> MigrationFinished:
+    return MigrationFinished(2, "b", "up", "journalled", outcome, 1.0, 0, 0.0, 0.0)
+
+
+def after(*events: Event) -> UnderWay:
+    under_way = UnderWay(lambda: 10.0)
+    for event in events:
+        under_way.take(event)
+    return under_way
+
+
+def test_only_what_succeeded_counts_as_done() -> None:
+    told = after(JobStarted(3, 1, 3), STARTED, finished(Outcome.SUCCEEDED), STARTED, finished(Outcome.FAILED))
+
+    assert (told.done, told.total, told.migration) == (1, 3, None)
+
+
+def test_the_segment_that_runs_is_the_one_behind_the_last_that_is_done() -> None:
+    assert after(STARTED).segment == 1
+    assert after(STARTED, SegmentFinished(2, 1, 3, 0.1)).segment == 2
+    assert after(STARTED, SegmentFinished(2, 3, 3, 0.1)).segment == 3
+
+
+@pytest.mark.parametrize(
+    ("events", "parts"),
+    [
+        ([WAITING], ["waits for a table lock of role api, shop, backend 77"]),
+        ([WAITING, MigrationRetried(2, "55P03", 4, 1.5)], ["role api", "attempt 5 comes in 1.5 s"]),
+        ([MigrationRetried(2, "40P01", 1, 0.5)], ["attempt 1 was rolled back (40P01)"]),
+        ([MigrationWaiting(2, "autovacuum", "", "", 7, "", "")], ["table lock of an autovacuum"]),
+        ([AppBlocked(2, 3, "api", "", 0.4)], ["3 sessions wait behind it", "an unnamed application"]),
+        ([LockWaiting("owner", "psql", "local", 9, "now", ours=False)], ["waits for the lock", "backend 9"]),
+        ([GateWaiting("bundle 1", "pending", "bundle 1 is not applied")], ["bundle 1 is not applied"]),
+    ],
+)
+def test_it_says_who_or_what_is_waited_for(events: list[Event], parts: list[str]) -> None:
+    said = after(STARTED, *events).wait
+
+    assert all(part in said for part in parts), said
+
+
+@pytest.mark.parametrize("event", [STARTED, LockAcquired(1, 0.1), SegmentFinished(2, 1, 3, 0.1), JobStarted(1, 1, 1)])
+def test_a_wait_is_over_when_it_goes_on(event: Event) -> None:
+    assert after(WAITING, event).wait == ""
