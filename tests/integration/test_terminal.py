@@ -82,6 +82,17 @@ def test_who_is_waited_for_is_shown(database: Database, tmp_path: Path, on_termi
     assert up.ended() == 0
 
 
+def test_ctrl_c_ends_up_with_the_terminal_in_order(database: Database, waiting: Path, on_terminal: OnTerminal) -> None:
+    up = on_terminal("up", "-s", waiting, env={"DB_URL": database.dsn})
+    up.shows("1 of 3 migrations")
+    up.type("\x03")
+
+    assert up.ended() == 130
+    assert "Traceback" not in up.written
+    assert "of 3 migrations" not in up.screen
+    assert up.written.rfind("\x1b[?25h") > up.written.rfind("\x1b[?25l")
+
+
 def test_publish_shows_that_it_waits(database: Database, tmp_path: Path, on_terminal: OnTerminal) -> None:
     folder = files(tmp_path, _1_a="CREATE TABLE a (a int);")
 
@@ -183,7 +194,7 @@ def test_a_narrow_terminal_gets_what_fits(database: Database, tmp_path: Path, on
     call("up", "-s", folder, **env).is_fine()
     files(folder, _2_b="ALTER TABLE orders ADD b int;")
 
-    for words in (("history",), ("plan", "-s", folder), ("status",)):
+    for words in (("history",), ("plan", "-s", folder), ("status",), ("bundle", "list"), ("doctor",)):
         seen = on_terminal(*words, env=env, columns=60)
         assert seen.ended() == 0
         assert all(len(line) <= 60 for line in re.sub(r"\x1b\[[\d;?]*\w", "", seen.written).splitlines()), words

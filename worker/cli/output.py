@@ -35,8 +35,14 @@ def print_line(text: str = "") -> None:
     sys.stdout.flush()
 
 
-def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows in columns as wide as what is in them."""
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], least: Sequence[str] = ()) -> None:
+    """Print rows in columns as wide as what is in them; a terminal that is too narrow leaves out `least`, in order."""
+    if is_drawable(sys.stdout):
+        from worker.cli.screen import Column, console, table  # noqa: PLC0415  rich, only where it draws
+
+        screen, ranks = console(sys.stdout), {name: len(least) - place for place, name in enumerate(least)}
+        screen.print(table([Column(name, rank=ranks.get(name, 0)) for name in head], list(rows), screen.width))
+        return
     cells = [tuple(head), *(tuple("" if cell is None else str(cell) for cell in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
