@@ -40,6 +40,8 @@ def test_what_no_transaction_holds_is_told_too(statement: str, name: str, mode: 
         "INSERT INTO t SELECT other.rebuild(1)",
         "CREATE TABLE n AS SELECT rebuild()",
         "CREATE EXTENSION hstore",
+        "CREATE MATERIALIZED VIEW n AS SELECT rebuild()",
+        "ALTER TABLE t DROP COLUMN a CASCADE",
         "DROP TABLE t CASCADE",
         "DROP TYPE mood CASCADE",
         "ALTER TABLE ALL IN TABLESPACE x SET TABLESPACE y",
@@ -52,6 +54,23 @@ def test_what_no_transaction_holds_is_told_too(statement: str, name: str, mode: 
 )
 def test_what_the_text_does_not_tell_is_called_unknown(statement: str) -> None:
     assert statement_locks(statement).may_be_more
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES u ON DELETE CASCADE ON UPDATE CASCADE",
+        "CREATE TABLE n (a numeric(10, 2) GENERATED ALWAYS AS (b * 2) STORED, c varchar(9) DEFAULT now())",
+    ],
+)
+def test_what_only_looks_as_if_it_locked_more_is_not_called_unknown(statement: str) -> None:
+    assert not statement_locks(statement).may_be_more
+
+
+def test_a_table_that_may_be_there_already_counts() -> None:
+    found = taken("CREATE TABLE IF NOT EXISTS t (a int);\nALTER TABLE t ADD b int;")
+
+    assert [lock.relation.name for lock in found.locks] == ["t"]
 
 
 @pytest.mark.parametrize("statement", ["SELECT count(*) FROM t", "SET search_path = a", "SELECT setval('s', 1)", ";"])

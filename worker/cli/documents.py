@@ -39,7 +39,7 @@ _REPORT = {
 }
 
 _LOCK = {
-    "table": str,  # as the catalogue has it, else as the statement has it
+    "table": str,  # as the catalogue has it; else as the statement has it, or "the table of" an index that it names
     "mode": OneOf(
         ("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE",
          "EXCLUSIVE", "ACCESS EXCLUSIVE")

@@ -22,7 +22,7 @@ from worker.core.migration_events import (
     MigrationWaiting,
     SegmentFinished,
 )
-from worker.log import LogSink, StatementText
+from worker.log import LogSink, Redactor, StatementText
 
 if TYPE_CHECKING:
     from worker.cli.app import App
@@ -98,11 +98,13 @@ class _Drawn:
     stream: TextIO
     under_way: UnderWay
     tells: bool
+    mask: Callable[[str], str]
     live: Any = field(default=None)
 
     def sink(self, event: Event, _context: Context) -> None:
         """Take an event; the picture comes with the first thing to wait for, and goes with the job."""
         self.under_way.take(event)
+        self.under_way.wait = self.mask(self.under_way.wait)
         match event:
             case MigrationFinished() if self.tells:
                 self._tell(event)
@@ -179,7 +181,7 @@ def progressing(app: "App") -> Iterator[None]:
     if not is_drawable(stream):
         yield
         return
-    drawn = _Drawn(stream, UnderWay(time.monotonic), tells=not _says_log(app))
+    drawn = _Drawn(stream, UnderWay(time.monotonic), tells=not _says_log(app), mask=Redactor(app.secrets()).mask)
     app.extra_sinks = (*app.extra_sinks, drawn.sink)
     sys.stderr = _Above(stream, drawn)
     if drawn.tells:

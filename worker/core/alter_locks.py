@@ -17,7 +17,13 @@ def alter_table(words: Words) -> Taken:
         return UNKNOWN
     words.accept("*")
     locks = [lock for action in _actions(words) for lock in _of_action(action, table)]
-    return Taken(tuple(locks), may_be_more=words.is_cut or words.upper[-1:] == ["CASCADE"] or words.holds("CASCADE"))
+    return Taken(tuple(locks), may_be_more=words.is_cut or _cascades(words))
+
+
+def _cascades(words: Words) -> bool:
+    """Whether something is dropped with all that depends on it; a foreign key's ON DELETE CASCADE is another thing."""
+    pairs = zip(words.upper, words.upper[1:], strict=False)
+    return any(word == "CASCADE" and before not in {"DELETE", "UPDATE"} for before, word in pairs)
 
 
 def _actions(words: Words) -> Iterator[Words]:

@@ -90,7 +90,7 @@ def _create(words: Words) -> Taken:
 
 def _create_table(words: Words) -> Taken:
     words.accept("TABLE")
-    words.accept("IF", "NOT", "EXISTS")
+    may_exist = words.accept("IF", "NOT", "EXISTS")
     table = words.relation()
     if table is None:
         return UNKNOWN
@@ -104,8 +104,13 @@ def _create_table(words: Words) -> Taken:
         locks += [(parent, LockMode.SHARE_UPDATE_EXCLUSIVE) for parent in words.relations()]
     others = tuple(TableLock(each, mode) for each, mode in locks if each is not None and each != table)
     words.at = body
+    return Taken(others, () if may_exist else (table,), may_be_more=words.is_cut or _fills_by_calls(words))
+
+
+def _fills_by_calls(words: Words) -> bool:
+    """Whether CREATE … AS runs a query that calls functions."""
     queried = any(words.holds("AS", verb) for verb in ("EXECUTE", "SELECT", "TABLE", "VALUES", "WITH"))
-    return Taken(others, (table,), may_be_more=words.is_cut or (queried and _calls(words)))
+    return queried and _calls(words)
 
 
 def _create_index(words: Words) -> Taken:
@@ -118,15 +123,15 @@ def _create_index(words: Words) -> Taken:
 
 
 def _create_relation(words: Words, *, replaces: bool) -> Taken:
-    words.accept_any("MATERIALIZED", "FOREIGN")
+    is_filled = words.accept_any("MATERIALIZED", "FOREIGN") == "MATERIALIZED"
     if not words.accept_any(*_WITH_RELATION):
         return NOTHING
-    words.accept("IF", "NOT", "EXISTS")
+    may_exist = words.accept("IF", "NOT", "EXISTS") or replaces
     relation = words.relation()
     if relation is None:
         return UNKNOWN
     locks = (TableLock(relation, LockMode.ACCESS_EXCLUSIVE),) if replaces else ()
-    return Taken(locks, () if replaces else (relation,))
+    return Taken(locks, () if may_exist else (relation,), may_be_more=is_filled and _fills_by_calls(words))
 
 
 def _drop(words: Words) -> Taken:

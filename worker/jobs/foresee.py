@@ -8,7 +8,7 @@ from worker.core.migration import Direction, Side
 from worker.core.plan import Run
 from worker.core.script import Script
 from worker.core.statement_locks import locks_of
-from worker.core.table_locks import MigrationLocks, Relation, TableLock, TableSize
+from worker.core.table_locks import MigrationLocks, Relation, TableLock, TableSize, Whose
 from worker.postgres.session import Session
 from worker.postgres.sizes import read_sizes
 
@@ -25,7 +25,9 @@ class SizedLock:
         """The table's name: the catalogue's, or else as the statement has it."""
         relation = self.lock.relation
         named = f"{relation.schema}.{relation.name}" if relation.schema else relation.name
-        return named if self.size is None else self.size.table
+        if self.size is not None:
+            return self.size.table
+        return named if self.lock.whose is Whose.OWN else f"the table of {named}"
 
 
 @dataclass(frozen=True, slots=True)
