@@ -64,6 +64,26 @@ def test_a_journalled_migration_shows_its_segments(database: Database, tmp_path:
     assert up.ended() == 0
 
 
+def test_an_index_build_shows_how_far_it_is_here_and_from_outside(
+    database: Database, tmp_path: Path, on_terminal: OnTerminal
+) -> None:
+    database.psql(
+        "CREATE TABLE t AS SELECT n FROM generate_series(1, 2000) AS n;"
+        "CREATE FUNCTION slowly(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_sleep(0.01); RETURN $1; END'"
+    )
+    folder, env = files(tmp_path, _1_i="CREATE INDEX CONCURRENTLY i ON t (slowly(n));"), {"DB_URL": database.dsn}
+
+    up = on_terminal("up", "-s", folder, env=env)
+    watch = on_terminal("status", "--watch", env=env)
+    build = re.compile(r"━.*CREATE INDEX CONCURRENTLY: building index.* \d+ of \d+ blocks")
+    up.until(lambda screen: build.search(screen) is not None, "the build")
+    watch.until(lambda screen: build.search(screen) is not None and "held by tidegate" in screen, "the build, outside")
+    up.type("\x03")
+
+    assert up.ended() == 130
+
+
 def test_who_is_waited_for_is_shown(database: Database, tmp_path: Path, on_terminal: OnTerminal) -> None:
     database.psql("CREATE TABLE go (a int)")
     folder = files(tmp_path, _1_table="CREATE TABLE held (a int);")
@@ -76,7 +96,7 @@ def test_who_is_waited_for_is_shown(database: Database, tmp_path: Path, on_termi
     holder.shows("(1 row)")
 
     up = on_terminal("up", "-s", folder, env={"DB_URL": database.dsn})
-    up.until(lambda screen: "waits for a table lock of role" in screen and "shop" in screen, "whom it waits for")
+    up.until(lambda screen: "waits for a lock of role" in screen and "shop" in screen, "whom it waits for")
     holder.type("ROLLBACK;\n")
 
     assert up.ended() == 0

@@ -3,6 +3,7 @@
 import pytest
 
 from worker.cli.progress import UnderWay
+from worker.core.blocking import Waiter
 from worker.core.event import Event, Outcome
 from worker.core.events import GateWaiting, JobStarted, LockAcquired, LockWaiting
 from worker.core.migration_events import (
@@ -13,6 +14,7 @@ from worker.core.migration_events import (
     MigrationWaiting,
     SegmentFinished,
 )
+from worker.core.sighting import Progress, Sighting
 
 STARTED = MigrationStarted(2, "b", "up", "journalled", 3)
 WAITING = MigrationWaiting(2, "client", "api", "shop", 77, "active", "unknown")
@@ -57,6 +59,18 @@ def test_it_says_who_or_what_is_waited_for(events: list[Event], parts: list[str]
     said = after(STARTED, *events).wait
 
     assert all(part in said for part in parts), said
+
+
+def test_what_is_seen_replaces_what_was_told() -> None:
+    under_way = after(STARTED, WAITING)
+    under_way.see(
+        Sighting(2, None, (Waiter(5, "api", "shop", 0.5),), Progress("CREATE INDEX", "building", 1, 4, "rows"))
+    )
+
+    assert "1 session waits behind it, longest role api" in under_way.wait
+    assert under_way.progress is not None
+    under_way.take(SegmentFinished(2, 1, 3, 0.1))
+    assert (under_way.wait, under_way.progress) == ("", None)
 
 
 @pytest.mark.parametrize("event", [STARTED, LockAcquired(1, 0.1), SegmentFinished(2, 1, 3, 0.1), JobStarted(1, 1, 1)])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
 from worker.cli.output import is_drawable
+from worker.cli.sighting import wait_of
 from worker.core.event import Context, Event, Level, Outcome
 from worker.core.events import GateOpened, GateWaiting, JobFailed, JobFinished, JobStarted, LockAcquired, LockWaiting
 from worker.core.migration_events import (
@@ -22,6 +23,7 @@ from worker.core.migration_events import (
     MigrationWaiting,
     SegmentFinished,
 )
+from worker.core.sighting import Progress, Sighting
 from worker.log import LogSink, Redactor, StatementText
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 class UnderWay:
     """What a run is at; times are monotonic seconds, segments count from 1.
 
-    `wait` says what is waited for, `holder` who was last seen to hold the table lock that the migration needs.
+    `wait` says what is waited for, `holder` who was last seen to hold the table lock that the migration needs, and
+    `progress` how far the server says that a long command has come.
     """
 
     clock: Callable[[], float]
@@ -44,6 +47,7 @@ class UnderWay:
     segment: int = 1
     holder: str = ""
     wait: str = ""
+    progress: Progress | None = None
 
     def take(self, event: Event) -> None:
         """Take an event."""
@@ -52,11 +56,11 @@ class UnderWay:
                 self.total, self.done, self.began, self.wait = pending, 0, self.clock(), ""
             case MigrationStarted():
                 self.migration, self.segment, self.migration_began = event, 1, self.clock()
-                self.holder = self.wait = ""
+                self.holder, self.wait, self.progress = "", "", None
             case SegmentFinished(_, index, segments):
-                self.segment, self.wait = min(index + 1, segments), ""
+                self.segment, self.wait, self.progress = min(index + 1, segments), "", None
             case MigrationFinished(outcome=outcome):
-                self.migration, self.wait = None, ""
+                self.migration, self.wait, self.progress = None, "", None
                 self.done += outcome is Outcome.SUCCEEDED
             case MigrationWaiting():
                 self.holder = self.wait = _holder(event)
@@ -65,6 +69,11 @@ class UnderWay:
                 self.wait = f"{why}; attempt {attempt + 1} comes in {delay:.1f} s"
             case _:
                 self.wait = _wait(event, self.wait)
+
+    def see(self, sighting: Sighting) -> None:
+        """Take what was seen of the migration that runs."""
+        self.progress, self.wait = sighting.progress, wait_of(sighting)
+        self.holder = self.wait if sighting.ahead is not None else self.holder
 
 
 def _wait(event: Event, before: str) -> str:
@@ -117,6 +126,11 @@ class _Drawn:
                 self.close()
             case _:
                 pass
+
+    def sighted(self, sighting: Sighting) -> None:
+        """Take what was seen of the migration that runs."""
+        self.under_way.see(sighting)
+        self.under_way.wait = self.mask(self.under_way.wait)
 
     def _open(self) -> None:
         if self.live is None:
@@ -182,7 +196,7 @@ def progressing(app: "App") -> Iterator[None]:
         yield
         return
     drawn = _Drawn(stream, UnderWay(time.monotonic), tells=not _says_log(app), mask=Redactor(app.secrets()).mask)
-    app.extra_sinks = (*app.extra_sinks, drawn.sink)
+    app.extra_sinks, app.sighted = (*app.extra_sinks, drawn.sink), drawn.sighted
     sys.stderr = _Above(stream, drawn)
     if drawn.tells:
         app.log = _Warnings(app.log)

@@ -4,12 +4,10 @@ from typing import TextIO
 
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from worker.cli.progress import UnderWay
-from worker.cli.screen import console, text
+from worker.cli.screen import barred, command, console, cropped, text
 from worker.core.amounts import seconds_text
 from worker.core.event import Outcome
 from worker.core.migration import Direction
@@ -17,7 +15,7 @@ from worker.core.migration_events import MigrationFinished
 from worker.core.script import Mode
 
 _REFRESHES = 8
-_BAR, _NARROW = 32, 60
+_BAR, _SMALL = 32, 16
 
 
 def live(stream: TextIO, under_way: UnderWay) -> Live:
@@ -57,19 +55,19 @@ def picture(under_way: UnderWay, width: int) -> RenderableType:
         parts.append(_bar(under_way, min(_BAR, width // 3)))
     if under_way.migration is not None:
         parts.append(_migration(under_way))
+    if under_way.progress is not None:
+        parts.append(command(under_way.progress, min(_SMALL, width // 6)))
     if under_way.wait:
-        parts.append(_cropped(text(under_way.wait, "yellow")))
+        parts.append(cropped(text(under_way.wait, "yellow")))
     if not under_way.total:
-        parts.append(_cropped(text(f"waiting for {_since(under_way, under_way.began)}", "dim")))
+        parts.append(cropped(text(f"waiting for {_since(under_way, under_way.began)}", "dim")))
     return Group(*parts)
 
 
-def _bar(under_way: UnderWay, width: int) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    bar = ProgressBar(total=under_way.total, completed=under_way.done, width=width)
+def _bar(under_way: UnderWay, width: int) -> RenderableType:
     count = f"{under_way.done} of {under_way.total} migrations"
-    grid.add_row(bar, _cropped(text(count)), _cropped(text(_since(under_way, under_way.began), "dim")))
-    return grid
+    since = cropped(text(_since(under_way, under_way.began), "dim"))
+    return barred(under_way.done, under_way.total, width, cropped(text(count)), since)
 
 
 def _migration(under_way: UnderWay) -> Text:
@@ -78,7 +76,7 @@ def _migration(under_way: UnderWay) -> Text:
         return Text()
     way = "" if started.direction == Direction.UP.value else " down"
     segment = f"  segment {under_way.segment} of {started.segments}" if started.mode == Mode.JOURNALLED.value else ""
-    return _cropped(
+    return cropped(
         Text.assemble(
             text(f"{started.version}{way} ", "bold"), text(started.migration, "bold"), segment, "  ",
             text(_since(under_way, under_way.migration_began), "dim"),
@@ -89,8 +87,3 @@ def _migration(under_way: UnderWay) -> Text:
 def _since(under_way: UnderWay, began: float) -> str:
     whole = int(under_way.clock() - began)
     return f"{whole} s" if whole < 60 else seconds_text(whole)  # noqa: PLR2004  a minute
-
-
-def _cropped(line: Text) -> Text:
-    line.no_wrap, line.overflow = True, "ellipsis"
-    return line

@@ -6,10 +6,12 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.padding import Padding
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from worker.cli.output import visible
+from worker.core.sighting import Progress
 
 _GAP = 2
 _NARROWEST = 20
@@ -65,6 +67,27 @@ def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[Text]], width: 
             break
         kept.remove(number)
     return kept
+
+
+def barred(done: int, total: int, width: int, *beside: Text) -> Table:
+    """A bar with texts beside it."""
+    grid = Table.grid(padding=(0, _GAP, 0, 0))
+    grid.add_row(ProgressBar(total=max(total, 1), completed=done, width=width), *beside)
+    return grid
+
+
+def command(progress: Progress, width: int) -> Table:
+    """How far the server says that a long command has come; each phase counts anew."""
+    share = "" if progress.ratio is None else f"{progress.ratio:.0%}  "
+    counted = f"{progress.done} of {progress.total} {progress.unit}" if progress.total else ""
+    named = Text.assemble(text(f"{progress.command}: {progress.phase}  "), text(f"{share}{counted}", "dim"))
+    return barred(progress.done, progress.total, width, cropped(named))
+
+
+def cropped(line: Text) -> Text:
+    """A text that stays on one line."""
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
 
 
 def indented(drawn: Table | Text, left: int) -> Padding:

@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,14 @@ import anyio
 
 from worker import __version__
 from worker.cli.output import is_drawable, print_json, print_line
+from worker.core.sighting import Sighting
 from worker.core.snapshot import Snapshot, TargetStatus
 from worker.core.status_document import status_document
 from worker.errors import ExitCode, NoDatabaseError, TimedOutError
 from worker.jobs.look import look
-from worker.jobs.status import target_status
+from worker.jobs.status import panorama_of, target_status
 from worker.log import Redactor
+from worker.postgres.blocking import Sight
 from worker.postgres.faults import ConnectionLostError, told
 
 if TYPE_CHECKING:
@@ -38,24 +40,41 @@ async def show(app: "App", flags: "Flags") -> ExitCode:
         async with app.session() as session:
             _print(await seen(app, session), as_json=flags.own.json)
         return ExitCode.OK
-    async with aclosing(looks(app)) as snapshots:
-        async for snapshot in snapshots:
-            _print(snapshot, as_json=flags.own.json)
+    async with aclosing(looks(app)) as each_look:
+        async for found in each_look:
+            _print(found, as_json=flags.own.json)
     return ExitCode.OK
 
 
-async def seen(app: "App", session: "Session") -> Snapshot:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The target as it was, and what was seen of who holds its lock; None where nobody does, or it may not be seen."""
+
+    snapshot: Snapshot
+    sighting: Sighting | None
+
+
+async def seen(app: "App", session: "Session") -> Look:
     """The target as it is now."""
     async with told(session, "looking at the target"):
         view = await look(session, app.site)
+        panorama = await panorama_of(session, view)
+        lock = None if panorama is None else panorama.lock
+        sighting = None if lock is None else await _sighting(Sight(session.conn, session.control, lock.pid))
     now = datetime.now(UTC)
-    return Snapshot(
+    snapshot = Snapshot(
         worker=app.settings.worker, version=__version__, started_at=now, at=now, database=None, draining=False,
-        listening=False, holds_lock=False, running=None, targets=(target_status(view),),
+        listening=False, holds_lock=False, running=None, targets=(target_status(view, panorama),), looked_at=now,
     )  # fmt: skip
+    return Look(snapshot, sighting)
 
 
-async def looks(app: "App") -> "AsyncGenerator[Snapshot]":
+async def _sighting(sight: Sight) -> Sighting:
+    """Whatever the holder runs: from outside, its version is not known."""
+    return Sighting(0, await sight.ahead(), await sight.behind(), await sight.progress())
+
+
+async def looks(app: "App") -> "AsyncGenerator[Look]":
     """A look every second, for ever; while the database is away, what was last seen, and why there is nothing newer.
 
     Raises:
@@ -72,11 +91,12 @@ async def looks(app: "App") -> "AsyncGenerator[Snapshot]":
         except (ConnectionLostError, NoDatabaseError, TimedOutError) as error:
             if last is None:
                 raise
-            yield replace(last, database=masked(error.message))
+            yield Look(replace(last.snapshot, database=masked(error.message)), None)
         await anyio.sleep(_PAUSE_SECONDS)
 
 
-def _print(snapshot: Snapshot, *, as_json: bool) -> None:
+def _print(found: Look, *, as_json: bool) -> None:
+    snapshot = found.snapshot
     if as_json:
         print_json(status_document(snapshot))
         return
@@ -86,7 +106,7 @@ def _print(snapshot: Snapshot, *, as_json: bool) -> None:
     if is_drawable(sys.stdout):
         from worker.cli.show.status_screen import draw  # noqa: PLC0415  rich, only where it draws
 
-        draw(snapshot)
+        draw(found)
         return
     for name, value in rows(snapshot.targets[0]):
         print_line(f"{name:10}  {value}")

@@ -7,14 +7,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.screen import console, text
-from worker.cli.show.status import rows
+from worker.cli.screen import command, console, text
+from worker.cli.show.status import Look, rows
+from worker.cli.sighting import wait_of
 from worker.core.amounts import seconds_text
 from worker.core.job import JobState
-from worker.core.snapshot import Snapshot, TargetStatus
+from worker.core.sighting import Sighting
+from worker.core.snapshot import TargetStatus
 
-_BAR = 24
-_PENDING = 8
+_BAR, _SMALL = 24, 16
+_PENDING, _STEPS = 8, 3
 _JOB = {
     JobState.SUCCEEDED: "green",
     JobState.RUNNING: "bold cyan",
@@ -25,19 +27,46 @@ _JOB = {
 _ROW = {"failed": "bold red", "refused": "bold red", "left alone": "yellow"}
 
 
-def draw(snapshot: Snapshot) -> None:
+def draw(found: Look) -> None:
     """Print it once."""
-    console(sys.stdout).print(picture(snapshot))
+    console(sys.stdout).print(picture(found))
 
 
-def picture(snapshot: Snapshot) -> RenderableType:
+def picture(found: Look) -> RenderableType:
     """All targets, and above them why what is shown may be old."""
+    snapshot = found.snapshot
     parts: list[RenderableType] = []
     if snapshot.database is not None:
         parts += [text(f"the database is away: {snapshot.database}", "bold red"), Text()]
     for status in snapshot.targets:
         parts.append(_target(status, snapshot.at))
+    if found.sighting is not None:
+        parts += _sighted(found.sighting)
     return Group(*parts)
+
+
+def _around(status: TargetStatus) -> list[tuple[str, Text]]:
+    """Who holds the lock, and what was done last."""
+    if status.panorama is None:
+        return []
+    lock, steps = status.panorama.lock, status.panorama.steps[:_STEPS]
+    found = []
+    if lock is not None:
+        holder = f"{lock.application or 'an unnamed application'}, role {lock.role}, backend {lock.pid}"
+        found.append(("lock", text(f"held by {holder}", "cyan")))
+    if steps:
+        last = (f"{step.action} {step.version} {step.name}, {seconds_text(step.duration_ms / 1000)}" for step in steps)
+        found.append(("last", text("\n".join(last))))
+    return found
+
+
+def _sighted(sighting: Sighting) -> list[RenderableType]:
+    parts: list[RenderableType] = [Text()] if sighting.progress or wait_of(sighting) else []
+    if sighting.progress is not None:
+        parts.append(command(sighting.progress, _SMALL))
+    if wait_of(sighting):
+        parts.append(text(wait_of(sighting), "yellow"))
+    return parts
 
 
 def _target(status: TargetStatus, at: datetime) -> Table:
@@ -46,6 +75,8 @@ def _target(status: TargetStatus, at: datetime) -> Table:
     grid.add_column(overflow="fold")
     for name, value in rows(status):
         grid.add_row(name, _value(name, value, status, at))
+    for name, said in _around(status):
+        grid.add_row(name, said)
     return grid
 
 
