@@ -11,6 +11,7 @@ from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database
 from tests.fixtures.terminals import OnTerminal, Terminal
 from tests.fixtures.tools import tool
+from tests.fixtures.workers import applied, eventually
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|38;[\d;]+)m")
 HELD = """DO $$ BEGIN
@@ -111,6 +112,18 @@ def test_ctrl_c_ends_up_with_the_terminal_in_order(database: Database, waiting: 
     assert "Traceback" not in up.written
     assert "of 3 migrations" not in up.screen
     assert up.written.rfind("\x1b[?25h") > up.written.rfind("\x1b[?25l")
+
+
+def test_a_terminal_that_is_gone_stops_no_migration(database: Database, waiting: Path, on_terminal: OnTerminal) -> None:
+    up = on_terminal(
+        "-c", "import signal, sys; from worker.cli import main; signal.signal(signal.SIGHUP, signal.SIG_IGN); main()",
+        "up", "-s", waiting, env={"DB_URL": database.dsn}, program=(sys.executable,),
+    )  # fmt: skip
+    up.shows("1 of 3 migrations")
+    up.hang_up()
+    database.psql("INSERT INTO go VALUES (1)")
+
+    eventually(lambda: applied(database) == ["1", "2", "3"], "all three applied")
 
 
 def test_publish_shows_that_it_waits(database: Database, tmp_path: Path, on_terminal: OnTerminal) -> None:

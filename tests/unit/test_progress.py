@@ -3,21 +3,19 @@
 import pytest
 
 from worker.cli.progress import UnderWay
-from worker.core.blocking import Waiter
+from worker.core.blocking import Blocker, Kind, Waiter
 from worker.core.event import Event, Outcome
 from worker.core.events import GateWaiting, JobStarted, LockAcquired, LockWaiting
 from worker.core.migration_events import (
-    AppBlocked,
     MigrationFinished,
     MigrationRetried,
     MigrationStarted,
-    MigrationWaiting,
     SegmentFinished,
 )
 from worker.core.sighting import Progress, Sighting
 
 STARTED = MigrationStarted(2, "b", "up", "journalled", 3)
-WAITING = MigrationWaiting(2, "client", "api", "shop", 77, "active", "unknown")
+WAITING = LockWaiting("owner", "psql", "local", 9, "now", ours=False)
 
 
 def finished(outcome: Outcome) -> MigrationFinished:
@@ -46,12 +44,8 @@ def test_the_segment_that_runs_is_the_one_behind_the_last_that_is_done() -> None
 @pytest.mark.parametrize(
     ("events", "parts"),
     [
-        ([WAITING], ["waits for a table lock of role api, shop, backend 77"]),
-        ([WAITING, MigrationRetried(2, "55P03", 4, 1.5)], ["role api", "attempt 5 comes in 1.5 s"]),
         ([MigrationRetried(2, "40P01", 1, 0.5)], ["attempt 1 was rolled back (40P01)"]),
-        ([MigrationWaiting(2, "autovacuum", "", "", 7, "", "")], ["table lock of an autovacuum"]),
-        ([AppBlocked(2, 3, "api", "", 0.4)], ["3 sessions wait behind it", "an unnamed application"]),
-        ([LockWaiting("owner", "psql", "local", 9, "now", ours=False)], ["waits for the lock", "backend 9"]),
+        ([WAITING], ["waits for the lock", "backend 9"]),
         ([GateWaiting("bundle 1", "pending", "bundle 1 is not applied")], ["bundle 1 is not applied"]),
     ],
 )
@@ -61,8 +55,18 @@ def test_it_says_who_or_what_is_waited_for(events: list[Event], parts: list[str]
     assert all(part in said for part in parts), said
 
 
+def test_who_is_in_the_way_is_remembered_until_the_next_attempt() -> None:
+    under_way = after(STARTED)
+    under_way.see(Sighting(2, Blocker(77, Kind.CLIENT, "api", "shop", "active", "unknown")))
+    assert under_way.wait.startswith("waits for a lock of role api, application shop, backend 77")
+
+    under_way.take(MigrationRetried(2, "55P03", 4, 1.5))
+    assert under_way.wait.startswith("waits for a lock of role api")
+    assert under_way.wait.endswith("; attempt 5 comes in 1.5 s")
+
+
 def test_what_is_seen_replaces_what_was_told() -> None:
-    under_way = after(STARTED, WAITING)
+    under_way = after(STARTED, MigrationRetried(2, "55P03", 4, 1.5))
     under_way.see(
         Sighting(2, None, (Waiter(5, "api", "shop", 0.5),), Progress("CREATE INDEX", "building", 1, 4, "rows"))
     )

@@ -7,7 +7,7 @@ gets them; else a line tells of each migration, and of the log only the warnings
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -62,8 +62,6 @@ class UnderWay:
             case MigrationFinished(outcome=outcome):
                 self.migration, self.wait, self.progress = None, "", None
                 self.done += outcome is Outcome.SUCCEEDED
-            case MigrationWaiting():
-                self.holder = self.wait = _holder(event)
             case MigrationRetried(_, cause, attempt, delay):
                 why = self.holder or f"attempt {attempt} was rolled back ({cause})"
                 self.wait = f"{why}; attempt {attempt + 1} comes in {delay:.1f} s"
@@ -79,25 +77,15 @@ class UnderWay:
 def _wait(event: Event, before: str) -> str:
     """What is waited for after an event."""
     match event:
-        case AppBlocked(_, waiting, role, application):
-            return f"{waiting} sessions wait behind it, role {role}, {_named(application)} for the longest"
         case LockWaiting(role, application, _, pid):
-            return f"waits for the lock, which role {role}, {_named(application)}, backend {pid} holds"
+            named = application or "an unnamed application"
+            return f"waits for the lock, which role {role}, {named}, backend {pid} holds"
         case GateWaiting(message=message):
             return message
         case LockAcquired() | GateOpened():
             return ""
         case _:
             return before
-
-
-def _holder(event: MigrationWaiting) -> str:
-    named = f"role {event.holder_role}, {_named(event.holder_application)}, backend {event.holder_pid}"
-    return f"waits for a table lock of {named if event.holder_role else f'an {event.holder}'}"
-
-
-def _named(application: str) -> str:
-    return application or "an unnamed application"
 
 
 @dataclass(slots=True)
@@ -114,6 +102,11 @@ class _Drawn:
         """Take an event; the picture comes with the first thing to wait for, and goes with the job."""
         self.under_way.take(event)
         self.under_way.wait = self.mask(self.under_way.wait)
+        # A terminal that is gone is no reason to stop a migration.
+        with suppress(OSError, ValueError):
+            self._draw(event)
+
+    def _draw(self, event: Event) -> None:
         match event:
             case MigrationFinished() if self.tells:
                 self._tell(event)
@@ -149,7 +142,8 @@ class _Drawn:
         """Take the picture away."""
         if self.live is not None:
             shown, self.live = self.live, None
-            shown.stop()
+            with suppress(OSError, ValueError):
+                shown.stop()
 
 
 class _Warnings(LogSink):

@@ -88,13 +88,14 @@ def _sum(found: "Findings") -> Text:
 def _draw_remarks(screen: Console, found: "Findings") -> None:
     remarks = found.remarks or ()
     screen.print(text(f"\nthe linter found {counted(remarks)}" if remarks else "\nthe linter found nothing", "bold"))
-    sides = {step.side.file: step.side.sql for step in found.steps if step.side is not None}
+    own = (step.side for step in found.steps if step.side is not None and step.run.lender is None)
+    texts = {side.file: side.sql for side in own} if found.shows_text else {}
     for place, same in groupby(remarks, key=lambda remark: (remark.file, remark.line, remark.column)):
         group = list(same)
         screen.print()
         screen.print(text(":".join(map(str, place)), "bold"))
-        if found.shows_text:
-            _draw_line(screen, group[0], sides[group[0].file])
+        if group[0].file in texts:
+            _draw_line(screen, group[0], texts[group[0].file])
         for remark in group:
             _draw_remark(screen, remark)
 
@@ -107,6 +108,6 @@ def _draw_line(screen: Console, remark: Remark, sql: str) -> None:
 
 def _draw_remark(screen: Console, remark: Remark) -> None:
     severity = text(remark.severity.value, _STYLE[remark.severity])
-    screen.print(indented(Text.assemble(severity, f" {remark.message} ", (f"[{remark.rule}]", "dim")), 2))
+    screen.print(indented(Text.assemble(severity, text(f" {remark.message} "), text(f"[{remark.rule}]", "dim")), 2))
     if remark.advice:
         screen.print(indented(text(remark.advice, "dim"), 4))
