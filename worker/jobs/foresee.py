@@ -54,7 +54,8 @@ async def foresee(session: Session, runs: Iterable[Run]) -> tuple[Foreseen, ...]
         BundleError: A script cannot be sent; names the file and the line.
         ConnectionLostError: The connection broke.
     """
-    found = [(run, script, locks_of(script)) for run in runs for script in (read(run.migration, run.direction),)]
+    scripts = [(run, read(run.migration, run.direction)) for run in runs]
+    found = [(run, script, locks_of(script)) for run, script in scripts]
     relations = {lock.relation for _, script, locks in found for lock in locks.locks if _is_findable(script, lock)}
     sizes = await read_sizes(session, sorted(relations)) if relations else {}
     return tuple(Foreseen(run, script, _sized(script, locks, sizes), locks.unknown) for run, script, locks in found)
