@@ -146,6 +146,7 @@ def test_who_says_which_log_is_wanted_gets_it(database: Database, tmp_path: Path
     assert up.ended() == 0
     assert "migration.finished" in up.screen
     assert "applied  1 a" not in up.screen
+    assert "of 1 migrations" not in up.written
 
 
 def test_a_failed_migration_shows_its_line(database: Database, tmp_path: Path, on_terminal: OnTerminal) -> None:

@@ -1,7 +1,7 @@
 """Progress on a person's terminal: what a run is at, kept from its events and drawn below what is written meanwhile.
 
-Nothing is drawn, and rich is not imported, before there is something to wait for. Who said which log lines are wanted
-gets them; else a line tells of each migration, and of the log only the warnings are written.
+Nothing is drawn, and rich is not imported, before there is something to wait for. A line tells of each migration, and
+of the log only the warnings are written. Who said which log lines are wanted gets those, and no picture.
 """
 
 import sys
@@ -94,7 +94,6 @@ class _Drawn:
 
     stream: TextIO
     under_way: UnderWay
-    tells: bool
     mask: Callable[[str], str]
     live: Any = field(default=None)
 
@@ -108,7 +107,7 @@ class _Drawn:
 
     def _draw(self, event: Event) -> None:
         match event:
-            case MigrationFinished() if self.tells:
+            case MigrationFinished():
                 self._tell(event)
             case JobStarted(pending) if pending:
                 self._open()
@@ -186,14 +185,13 @@ def _says_log(app: "App") -> bool:
 def progressing(app: "App") -> Iterator[None]:
     """Draw on standard error, if it is a terminal, what the block's events tell; to be opened before the log is."""
     stream = sys.stderr
-    if not is_drawable(stream):
+    if not is_drawable(stream) or _says_log(app):
         yield
         return
-    drawn = _Drawn(stream, UnderWay(time.monotonic), tells=not _says_log(app), mask=Redactor(app.secrets()).mask)
+    drawn = _Drawn(stream, UnderWay(time.monotonic), mask=Redactor(app.secrets()).mask)
     app.extra_sinks, app.sighted = (*app.extra_sinks, drawn.sink), drawn.sighted
     sys.stderr = _Above(stream, drawn)
-    if drawn.tells:
-        app.log = _Warnings(app.log)
+    app.log = _Warnings(app.log)
     try:
         yield
     finally:
