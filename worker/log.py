@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -64,7 +65,8 @@ class Lines:
             self._logger.log(_SEVERITY[level], name, **{"worker": self._worker, **fields})
 
     def _open(self) -> Any:
-        import structlog  # noqa: PLC0415  # costs about 100 ms, which a silent verb must not pay
+        with _without("rich"):
+            import structlog  # noqa: PLC0415  # costs about 100 ms, which a silent verb must not pay
 
         return structlog.wrap_logger(
             structlog.WriteLogger(self._stream),
@@ -82,6 +84,19 @@ class Lines:
             colors=_colours(self._stream), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
         )
         return [*begin, self._redact, _without_controls, renderer]
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Have a library that would import another one because it is installed do without: rich costs another 80 ms."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # what makes an import fail
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 class LogSink:

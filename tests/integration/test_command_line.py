@@ -1,4 +1,4 @@
-"""The command line as golang-migrate's users type it, its JSON, and what it leaves alone: databases and imports."""
+"""The command line as golang-migrate's users type it, and what it leaves alone: databases and imports."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from tests.fixtures.servers import Database
 ONE = "CREATE TABLE t1 (a int)"
 TWO = "CREATE TABLE t2 (a int)"
 THREE = "CREATE TABLE t3 (a int)"
-HEAVY = {"starlette", "uvicorn", "prometheus_client", "structlog"}
+HEAVY = {"argcomplete", "prometheus_client", "rich", "starlette", "structlog", "uvicorn"}
 
 
 def three(folder: Path) -> Path:
@@ -82,32 +82,6 @@ def test_create_makes_a_pair_of_files(tmp_path: Path, words: str) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_json_has_its_keys(database: Database, tmp_path: Path) -> None:
-    flags = ("-s", three(tmp_path / "bundle"), "--label", "1.0.0", "-d", database.dsn)
-    report = {"result", "target", "bundle", "applied", "adopted", "version", "pinned", "why"}
-    row = {"at", "action", "version", "name", "bundle", "mode", "duration_ms", "role", "worker", "note"}
-    step = {"version", "name", "direction", "bundle", "mode", "statements", "segments", "gate", "resumes"}
-
-    plan = call("plan", "--json", *flags).document
-    assert set(plan) == {"target", "bundle", "adopt", "run"}
-    assert set(plan["run"][0]) == step
-    assert set(call("publish", flags[1], "--json", *flags[2:]).document) == {
-        "line", "label", "digest", "changed", "message",
-    }  # fmt: skip
-    assert set(call("up", "--json", *flags).document) == report
-    assert call("version", "--json", *flags).document == {"version": 3, "dirty": False}
-    assert {key for entry in call("history", "--json", *flags).document for key in entry} == row
-    listed = call("bundle", "list", "--json", *flags).document
-    keys = {"label", "digest", "versions", "published_at", "published_by", "wanted", "withdrawn"}
-    assert [set(entry) for entry in listed] == [keys]
-    assert set(call("status", "--json", *flags).document) >= {"worker", "version", "targets"}
-    assert {key for entry in call("admin", "config", "--json", *flags).document for key in entry} == {
-        "name", "value", "origin",
-    }  # fmt: skip
-    assert set(call("down", "--json", "--yes", *flags).document) == report
-    assert set(call("goto", "3", "--json", *flags).document) == report
-
-
 def test_looking_needs_no_right_and_writes_nothing(database: Database, tmp_path: Path) -> None:
     role = f"looker_{database.name}"
     database.psql(f"CREATE ROLE {role} LOGIN PASSWORD 'suite-only'; REVOKE CREATE ON SCHEMA public FROM public")
@@ -134,12 +108,14 @@ def test_up_with_nothing_to_do_writes_nothing(database: Database, tmp_path: Path
         assert content(database) == before, source
 
 
-@pytest.mark.parametrize("verb", ["up", "wait"])
-def test_nothing_to_do_loads_nothing_that_is_slow(database: Database, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize(
+    "words", ["up", "wait", "version", "status", "plan", "history", "plan --json", "status --json", "history --json"]
+)
+def test_nothing_to_do_loads_nothing_that_is_slow(database: Database, tmp_path: Path, words: str) -> None:
     folder = files(tmp_path, _1_a=ONE)
     call("up", "-s", folder, DB_URL=database.dsn).is_fine()
-    words = [verb, "-s", str(folder), "-d", database.dsn]
-    script = f"import sys; from worker.cli import main; code = main({words!r}); print(*sorted(sys.modules)); exit(code)"
+    line = [*words.split(), "-s", str(folder), "-d", database.dsn]
+    script = f"import sys; from worker.cli import main; code = main({line!r}); print(*sorted(sys.modules)); exit(code)"
 
     finished = subprocess.run(
         [sys.executable, "-c", script], check=False, capture_output=True, text=True, cwd=ROOT, env={"PATH": ""}
@@ -147,6 +123,19 @@ def test_nothing_to_do_loads_nothing_that_is_slow(database: Database, tmp_path: 
 
     assert finished.returncode == 0, finished.stderr
     assert HEAVY.isdisjoint(finished.stdout.split()), finished.stderr
+
+
+def test_json_logs_load_nothing_that_draws(database: Database, tmp_path: Path) -> None:
+    line = ["up", "--json", "-s", str(files(tmp_path, _1_a=ONE)), "-d", database.dsn]
+    script = f"import sys; from worker.cli import main; code = main({line!r}); print(*sorted(sys.modules)); exit(code)"
+
+    finished = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, cwd=ROOT, env={"PATH": ""}
+    )
+
+    assert finished.returncode == 0, finished.stderr
+    assert "structlog" in finished.stdout.split()
+    assert "rich" not in finished.stdout.split()
 
 
 def test_admin_upgrade_makes_the_control_schema_and_nothing_else(database: Database) -> None:

@@ -1,5 +1,6 @@
 """The command line: finds the verb, loads what it needs and nothing else, and turns errors into exit codes."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -23,6 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     from worker.cli.arguments import parse  # noqa: PLC0415  argparse is not needed to import the package
 
+    if "_ARGCOMPLETE" in os.environ:
+        from worker.cli.completion import answer  # noqa: PLC0415  only where a shell asks
+
+        answer()
     flags = None
     try:
         verb, flags = parse(argv)

@@ -1,7 +1,6 @@
 """Arguments: one parser, in which only the verb that is called is complete, so that no other one is loaded."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -63,6 +62,7 @@ VERBS = {
         Verb("create", "create", "golang-migrate's", "make an empty pair of migration files"),
         Verb("bundle", "bundle", "more", "pack, sign, list, verify and withdraw bundles"),
         Verb("admin", "admin", "more", "the installation: roles, settings, control schema, records"),
+        Verb("completion", "completion", "more", "print what bash, zsh or fish need to complete a command line"),
     )
 }
 
@@ -88,7 +88,7 @@ def parse(argv: Sequence[str]) -> tuple[Verb, Flags]:
         UsageError: It cannot be understood.
     """
     ours, command = _split(argv)
-    parser = _parser(ours)
+    parser = parser_for(ours)
     own = parser.parse_args(ours)
     own.command = command
     if own.verb is None and argv:
@@ -124,7 +124,8 @@ class SettingsParser(_Parser):
         _add_settings(self, default=argparse.SUPPRESS)
 
 
-def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of a command line that has these words; only the verbs among them are complete."""
     parser = _Parser(
         prog="tidegate",
         description="Brings a Postgres schema up to the level that an application needs, then opens the gate.",
@@ -169,7 +170,7 @@ def _verbs() -> str:
     lines = []
     for group in dict.fromkeys(verb.group for verb in VERBS.values()):
         lines.append(f"{group}:")
-        lines += [f"    {verb.name:10}{verb.help}" for verb in VERBS.values() if verb.group == group]
+        lines += [f"    {verb.name:12}{verb.help}" for verb in VERBS.values() if verb.group == group]
     return "\n".join(lines)
 
 
@@ -183,8 +184,3 @@ def whole_number(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"got {text!r}; it takes a whole number, 0 or more")
     return int(text)
-
-
-def is_terminal() -> bool:
-    """Whether a person reads standard output."""
-    return sys.stdout.isatty()

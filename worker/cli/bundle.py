@@ -107,7 +107,7 @@ async def _list(app: App, flags: "Flags") -> None:
         print_json([_document(row, wanted) for row in rows])
         return
     head = ("label", "versions", "digest", "published", "by", "")
-    print_table(head, [_cells(row, wanted) for row in rows])
+    print_table(head, [_cells(row, wanted) for row in rows], least=("by", "digest", "versions"))
 
 
 def _document(row: Row, wanted: str | None) -> dict[str, object]:

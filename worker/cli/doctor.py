@@ -1,13 +1,14 @@
 """`tidegate doctor`: everything that makes a first run fail, checked on the live database without changing it."""
 
 import argparse
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import anyio
 
 from worker.cli.app import App
-from worker.cli.output import print_json, print_line
+from worker.cli.output import is_drawable, print_json, print_line
 from worker.core.findings import Finding, Severity
 from worker.doctor import examine_gate, examine_target, of_refusal
 from worker.errors import ExitCode, RefusedError
@@ -15,6 +16,8 @@ from worker.postgres.connection import Purpose, closing
 
 if TYPE_CHECKING:
     from worker.cli.arguments import Flags
+
+_STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.OK: "green"}
 
 
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
@@ -61,9 +64,27 @@ def _document(finding: Finding) -> dict[str, str]:
 
 
 def _print(findings: Iterable[Finding]) -> None:
+    if is_drawable(sys.stdout):
+        _draw(findings)
+        return
     for finding in findings:
         print_line(f"{finding.severity.value:8} {finding.check}: {finding.message}")
         if finding.advice:
             print_line(f"{'':8} do: {finding.advice}")
         for line in finding.sql.splitlines():
             print_line(f"{'':8} {line}")
+
+
+def _draw(findings: Iterable[Finding]) -> None:
+    from rich.text import Text  # noqa: PLC0415  only where it draws
+
+    from worker.cli.screen import console, indented, text  # noqa: PLC0415  the same
+
+    screen = console(sys.stdout)
+    for finding in findings:
+        severity = text(f"{finding.severity.value:8}", _STYLE[finding.severity])
+        screen.print(Text.assemble(severity, " ", text(finding.check, "bold"), ": ", text(finding.message)))
+        if finding.advice:
+            screen.print(indented(text(f"do: {finding.advice}"), 9))
+        if finding.sql:
+            screen.print(indented(text(finding.sql, "cyan"), 9))

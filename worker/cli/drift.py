@@ -1,10 +1,4 @@
-"""What `status --drift` and `admin fingerprint` print.
-
-The document: `target`; `unknown`, why the catalogue cannot be compared now, or null; `bundle`, after which it was last
-taken as right, and `taken_at`; and `differences`, a list of `kind`, `object`, `change` (added, removed, changed),
-`right_until`, the bundle after which the object was last right, and `parts` of a changed object, each with `part`,
-`was` and `now`.
-"""
+"""What `status --drift` and `admin fingerprint` print."""
 
 from typing import TYPE_CHECKING
 
@@ -44,7 +38,7 @@ def print_verdict(target: str, verdict: Verdict, *, as_json: bool) -> None:
             print_line(f"{target}: no drift since bundle {bundle}")
         case Drift(bundle, _, differences):
             print_line(f"{target}: {_objects(len(differences))} not what bundle {bundle} left")
-            print_table(_HEAD, [row for one in differences for row in _rows(one)])
+            print_table(_HEAD, [row for one in differences for row in _rows(one)], least=("was", "is"))
 
 
 def _objects(number: int) -> str:

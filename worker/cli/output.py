@@ -1,27 +1,48 @@
 """What a person or a machine reads on standard output, and the one or two lines of an error."""
 
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from worker.cli.termination_log import last_word, leave
 from worker.errors import TidegateError
 
+# C0 and C1 controls: what a file or a server says must not move the cursor of a terminal.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def is_drawable(stream: TextIO) -> bool:
+    """Whether a person looks at a stream, on a terminal that can do more than print lines."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def visible(text: str) -> str:
+    r"""The text with its control characters as `\x1b`, but for line ends."""
+    return _CONTROL.sub(lambda found: found[0] if found[0] == "\n" else f"\\x{ord(found[0]):02x}", text)
+
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on one line; times are RFC 3339."""
-    sys.stdout.write(json.dumps(document, default=str) + "\n")
+    """Print one JSON document on one line, at once; times are RFC 3339."""
+    print_line(json.dumps(document, default=str))
 
 
 def print_line(text: str = "") -> None:
-    """Print one line, at once."""
-    sys.stdout.write(text + "\n")
+    """Print one line, at once; on a terminal it shows control characters and does not send them."""
+    sys.stdout.write((visible(text) if sys.stdout.isatty() else text) + "\n")
     sys.stdout.flush()
 
 
-def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows in columns as wide as what is in them."""
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], least: Sequence[str] = ()) -> None:
+    """Print rows in columns as wide as what is in them; a terminal that is too narrow leaves out `least`, in order."""
+    if is_drawable(sys.stdout):
+        from worker.cli.screen import Column, console, table  # noqa: PLC0415  rich, only where it draws
+
+        screen, ranks = console(sys.stdout), {name: len(least) - place for place, name in enumerate(least)}
+        screen.print(table([Column(name, rank=ranks.get(name, 0)) for name in head], list(rows), screen.width))
+        return
     cells = [tuple(head), *(tuple("" if cell is None else str(cell) for cell in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
@@ -29,8 +50,12 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def print_error(error: TidegateError, mask: Callable[[str], str]) -> None:
-    """Say what was wrong and what to do, on standard error and where Kubernetes looks for a last word."""
-    _say(mask(last_word(error.message, error.hint)))
+    """Say what was wrong and what to do, on standard error and where Kubernetes looks for a last word.
+
+    A note of the error is a drawing for the person at the terminal, and goes nowhere else.
+    """
+    notes = getattr(error, "__notes__", []) if is_drawable(sys.stderr) else []
+    _say(mask(last_word(error.message, error.hint)), [mask(note) for note in notes])
 
 
 def print_fault(error: Exception, mask: Callable[[str], str]) -> None:
@@ -41,6 +66,9 @@ def print_fault(error: Exception, mask: Callable[[str], str]) -> None:
     _say(mask(f"{trace}tidegate: internal error ({type(error).__name__}); please report it with the lines above\n"))
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(text)
+def _say(text: str, notes: Sequence[str] = ()) -> None:
+    """Write a text, with notes behind its first line, and leave it without them."""
+    head, line_end, rest = text.partition("\n")
+    shown = visible if sys.stderr.isatty() else str
+    sys.stderr.write("".join([shown(head), line_end, *(f"{note}\n" for note in notes), shown(rest)]))
     leave(text)

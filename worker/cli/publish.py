@@ -11,7 +11,9 @@ import anyio
 from worker.bundles.archive import read_source
 from worker.bundles.directory import local_path
 from worker.cli.app import App
+from worker.cli.excerpt import pointing
 from worker.cli.output import print_json, print_line
+from worker.cli.progress import progressing
 from worker.core.bundle import Bundle
 from worker.core.readiness import OfBundle
 from worker.core.wanted import AlreadyWanted, Intent, KnownNowWanted, PublishDecision
@@ -37,8 +39,9 @@ def run(_verb: str, flags: "Flags") -> ExitCode:
     """Publish, and wait if asked to."""
     app = App(flags)
     app.trust.ready()
-    bundle = read_source(local_path(flags.own.bundle), app.settings.target.label, app.trust.vet)
-    anyio.run(_publish, app, bundle, flags)
+    with progressing(app), pointing(flags.own.bundle):
+        bundle = read_source(local_path(flags.own.bundle), app.settings.target.label, app.trust.vet)
+        anyio.run(_publish, app, bundle, flags)
     return ExitCode.OK
 
 
@@ -53,7 +56,8 @@ async def _publish(app: App, bundle: Bundle, flags: "Flags") -> None:
     _print(bundle, label, decision, line, as_json=flags.own.json)
     if flags.own.wait:
         await _wait(app, label, target)
-        print_line(f"{target} is ready for {label}")
+        if not flags.own.json:
+            print_line(f"{target} is ready for {label}")
 
 
 async def _wait(app: App, label: str, target: str) -> None:

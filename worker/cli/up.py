@@ -8,7 +8,9 @@ import anyio
 from worker.cli.app import App
 from worker.cli.arguments import whole_number
 from worker.cli.confirm import confirm
+from worker.cli.excerpt import pointing
 from worker.cli.output import print_json, print_line
+from worker.cli.progress import progressing
 from worker.core.bundle import Bundle
 from worker.core.migration import Direction
 from worker.core.plan import Back, Goal, Latest, Next, Run, To
@@ -53,7 +55,9 @@ def run(verb: str, flags: "Flags") -> ExitCode:
             pin = "down --all" if own.all else f"down {1 if own.count is None else own.count}"
         case _:
             goal, pin = To(own.version), f"goto {own.version}"
-    report = anyio.run(bring_about, App(flags), goal, pin, verb == "up" or own.yes)
+    app = App(flags)
+    with progressing(app), pointing(app.settings.target.source):
+        report = anyio.run(bring_about, app, goal, pin, verb == "up" or own.yes)
     _print(report, pin if report.result in {Result.APPLIED, Result.UP_TO_DATE} else None, as_json=own.json)
     return ExitCode.OK
 

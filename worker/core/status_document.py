@@ -64,7 +64,7 @@ by dots; `[]` stands for each object of a list. A failed statement's text is nev
 | `targets[].panorama.peers[].name`, `.part` | another copy of the program: worker, command, or gate |
 | `targets[].panorama.peers[].role`, `.address`, `.since`, `.pids` | its sessions |
 | `targets[].drift` | null before the first look at the catalogue |
-| `targets[].drift.unknown`, `.bundle`, `.taken_at` | why it cannot be compared, or null; with which bundle, taken when |
+| `targets[].drift.unknown`, `.bundle`, `.taken_at` | why it is not known; what it is compared with |
 | `targets[].drift.objects`, `.differences` | how many objects differ; the first hundred of them |
 | `targets[].drift.differences[].kind`, `.object`, `.change` | which, and whether it was added, removed or changed |
 | `targets[].drift.differences[].parts`, `.right_until` | names of what differs; after which bundle it was right |

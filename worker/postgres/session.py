@@ -25,10 +25,11 @@ class DrainedError(Exception):
 class Session:
     """A connection of its own, never a pooled one, with the control schema's name and the worker's.
 
-        `role` is the one that statements run as. `clock` gives monotonic seconds, `jitter` numbers in [0, 1).
-        `draining` says whether to begin no further migration, and no further attempt at one. `second` opens another
+    `role` is the one that statements run as. `clock` gives monotonic seconds, `jitter` numbers in [0, 1).
+    `draining` says whether to begin no further migration, and no further attempt at one. `second` opens another
     connection to the same place, from which this one is watched; None where nobody watches; `sighted` is told what is
-    seen from there. `passing` is called at each checkpoint: tests have the program die, freeze or lose its server there.
+    seen from there. `passing` is called at each checkpoint: tests have the program die, freeze or lose its server
+    there.
     """
 
     conn: "Connection[Record]"

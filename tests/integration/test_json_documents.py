@@ -1,0 +1,112 @@
+"""What `--json` prints has the documented keys and types, and nothing else."""
+
+import argparse
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.command_line import call
+from tests.fixtures.servers import Database
+from tests.fixtures.tools import tool
+from tests.fixtures.workers import migrations_in, tables
+from worker.cli.arguments import VERBS, parser_for
+from worker.cli.documents import DOCUMENTS, ELSEWHERE, Maybe, OneOf, Time
+
+HEAVY = {
+    4: "CREATE INDEX i ON t1 (a);\nDO 'BEGIN END';\n",
+    5: "-- tidegate: gate=off\nCREATE INDEX CONCURRENTLY j ON t1 (a);\n",
+}
+
+
+def deviations(value: Any, shape: Any, place: str = "$") -> Iterator[str]:
+    """Where a value is not of its shape."""
+    match shape:
+        case Maybe(inner):
+            yield from () if value is None else deviations(value, inner, place)
+        case [inner]:
+            for number, each in enumerate(value):
+                yield from deviations(each, inner, f"{place}[{number}]")
+        case dict():
+            yield from [f"{place}.{key}: in one only" for key in set(value) ^ set(shape)]
+            for key in set(value) & set(shape):
+                yield from deviations(value[key], shape[key], f"{place}.{key}")
+        case _:
+            yield from () if _is(value, shape) else [f"{place}: {value!r} is not {shape}"]
+
+
+def _is(value: Any, shape: Any) -> bool:
+    match shape:
+        case OneOf(words):
+            return value in words
+        case Time():
+            return datetime.fromisoformat(value).utcoffset() is not None
+        case _:
+            return type(value) is shape
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return migrations_in(tmp_path / "app", tables(1, 2))
+
+
+def test_every_verb_prints_the_documented_document(database: Database, folder: Path) -> None:
+    tool("squawk")
+    flags = ("-s", folder, "-d", database.dsn, "--label")
+    steps: list[tuple[str, tuple[object, ...]]] = [
+        ("version", ()),
+        ("history", ()),
+        ("plan", ()),
+        ("doctor", ()),
+        ("up", ()),
+        ("up", ()),
+        ("plan", ()),
+        ("publish", (folder,)),
+        ("bundle list", ()),
+        ("down", ("1", "--yes")),
+        ("plan", ("--goto", "1", "--lint")),
+        ("goto", ("2",)),
+        ("version", ()),
+        ("history", ()),
+        ("status --drift", ()),
+        ("admin fingerprint", ()),
+        ("admin adopt", ()),
+        ("admin config", ()),
+        ("admin repair", ()),
+        ("doctor", ()),
+    ]
+    for verb, words in steps:
+        said = call(*verb.split(), *words, "--json", *flags, "1.0")
+        assert list(deviations(said.document, DOCUMENTS[verb], verb)) == [], said
+    migrations_in(folder, HEAVY)
+    planned = call("plan", "--lint", "--json", *flags, "1.1").document
+    assert list(deviations(planned, DOCUMENTS["plan"])) == []
+    assert planned["run"][0]["locks"]
+    assert planned["run"][0]["unknown_locks"] == [2]
+    assert planned["findings"]
+    call("bundle", "withdraw", "1.0", "-d", database.dsn)
+    gone = call("admin", "uninstall", "--json", "--yes", "-d", database.dsn).document
+    assert list(deviations(gone, DOCUMENTS["admin uninstall"])) == []
+    assert {verb for verb, _ in steps} | {"admin uninstall"} == set(DOCUMENTS)
+
+
+def test_every_verb_that_takes_json_is_documented() -> None:
+    assert set(_taking_json()) == {name.split(" --")[0] for name in DOCUMENTS} | ELSEWHERE
+
+
+def _taking_json() -> Iterator[str]:
+    for verb in VERBS:
+        for action in parser_for([verb])._actions:  # noqa: SLF001 - argparse tells it no other way
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - the same
+                yield from _of(verb, action.choices[verb])
+
+
+def _of(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:  # noqa: SLF001 - the same
+        if "--json" in action.option_strings:
+            yield name
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - the same
+            for word, child in action.choices.items():
+                yield from _of(f"{name} {word}", child)

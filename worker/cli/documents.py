@@ -1,0 +1,150 @@
+"""What `--json` prints, verb by verb: one document on one line. A test holds every verb's real document to it.
+
+A key is never taken away within a major version, nor does its meaning change; new ones may come. A list that is
+written here with one element holds any number of them. `Maybe` may be null. Times are RFC 3339 in UTC. Versions are
+whole numbers from 0 to 2^63-1.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Maybe:
+    """Null, or a value of that shape."""
+
+    shape: object
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of these words."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A moment, RFC 3339."""
+
+
+_REPORT = {
+    "result": OneOf(("applied", "up_to_date", "nothing_wanted", "left_alone")),
+    "target": str,
+    "bundle": Maybe(str),
+    "applied": [int],  # versions, in the order in which they were run
+    "adopted": int,  # how many were taken over from golang-migrate
+    "version": Maybe(int),
+    "pinned": Maybe(str),  # the command that pinned the target
+    "why": Maybe(str),  # why nothing was done
+}
+
+_LOCK = {
+    "table": str,  # as the catalogue has it; else as the statement has it, or "the table of" an index that it names
+    "mode": OneOf(
+        ("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE",
+         "EXCLUSIVE", "ACCESS EXCLUSIVE")
+    ),
+    "holds_up": OneOf(("nothing", "writes", "reads and writes")),
+    "size_bytes": Maybe(int),  # with indexes, TOAST and partitions; null: not there yet, or not to be told
+    "rows": Maybe(int),  # the planner's estimate; null before any ANALYZE
+}  # fmt: skip
+
+_STEP = {
+    "version": int,
+    "name": str,
+    "direction": OneOf(("up", "down")),
+    "bundle": str,
+    "mode": OneOf(("transactional", "journalled", "empty")),
+    "statements": int,
+    "segments": int,
+    "gate": OneOf(("on", "off")),
+    "resumes": bool,
+    "locks": [_LOCK],  # the strongest on each table that was there before the migration
+    "unknown_locks": [int],  # lines of statements that may lock more than their text tells
+}
+
+_FINDING = {
+    "file": str,
+    "line": int,
+    "column": int,  # both from 1, the column in characters
+    "severity": OneOf(("warning", "error")),
+    "rule": str,
+    "message": str,
+    "advice": str,
+}
+
+_DIFFERENCE = {"version": int, "file": str, "recorded": str, "present": str}
+
+_DRIFT = {
+    "target": str,
+    "unknown": Maybe(str),  # why the catalogue cannot be compared now
+    "bundle": Maybe(str),  # after which it was last taken as right
+    "taken_at": Maybe(Time()),
+    "differences": [
+        {
+            "kind": str,
+            "object": str,
+            "change": OneOf(("added", "removed", "changed")),
+            "right_until": Maybe(str),  # the bundle after which the object was last right
+            "parts": [{"part": str, "was": Maybe(str), "now": Maybe(str)}],
+        }
+    ],
+}
+
+DOCUMENTS: dict[str, object] = {
+    "up": _REPORT,
+    "down": _REPORT,
+    "goto": _REPORT,
+    "plan": {
+        "target": str,
+        "bundle": str,
+        "adopt": [int],  # versions that golang-migrate recorded
+        "run": [_STEP],
+        "findings": Maybe([_FINDING]),  # null without --lint
+    },
+    "publish": {"line": str, "label": str, "digest": str, "changed": bool, "message": str},
+    "history": [
+        {
+            "at": Time(),
+            "action": OneOf(("up", "down", "adopt", "force", "repair", "answer")),
+            "version": int,
+            "name": str,
+            "bundle": str,
+            "mode": str,
+            "duration_ms": float,
+            "role": str,
+            "worker": str,
+            "note": Maybe(str),
+        }
+    ],  # newest first
+    "version": {"version": Maybe(int), "dirty": bool},
+    "doctor": [
+        {"check": str, "severity": OneOf(("error", "warning", "ok")), "message": str, "advice": str, "sql": str}
+    ],
+    "bundle list": [
+        {
+            "label": str,
+            "digest": str,
+            "versions": [int],
+            "published_at": Time(),
+            "published_by": str,
+            "wanted": bool,
+            "withdrawn": bool,
+        }
+    ],
+    "status --drift": _DRIFT,
+    "admin fingerprint": _DRIFT,  # as it was until then
+    "admin adopt": {"target": str, "version": Maybe(int), "adopted": [int], "forgotten": [int], "pinned": Maybe(str)},
+    "admin config": [{"name": str, "value": str, "origin": str}],
+    "admin repair": {"target": str, "bundle": str, "accepted": [_DIFFERENCE], "differs": [_DIFFERENCE]},
+    "admin uninstall": {
+        "result": OneOf(("dropped", "nothing_there")),
+        "schema": str,
+        "dropped": [{"kind": str, "name": str, "rows": Maybe(int)}],
+        "grants": [{"role": str, "privileges": str, "on": str}],
+        "kept": [{"target": str, "table": bool, "version": Maybe(int), "dirty": Maybe(bool)}],
+    },
+}
+"""By verb. `status` prints the status document, whose fields `worker/core/status_document.py` lists."""
+
+ELSEWHERE = frozenset({"status"})

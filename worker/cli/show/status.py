@@ -1,0 +1,135 @@
+"""`tidegate status`: what is applied, pending, running and ready; once, or until interrupted."""
+
+import sys
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import anyio
+
+from worker import __version__
+from worker.cli.output import is_drawable, print_json, print_line
+from worker.core.sighting import Sighting
+from worker.core.snapshot import Snapshot, TargetStatus
+from worker.core.status_document import status_document
+from worker.errors import ExitCode, NoDatabaseError, TimedOutError
+from worker.jobs.look import look
+from worker.jobs.status import panorama_of, target_status
+from worker.log import Redactor
+from worker.postgres.blocking import Sight
+from worker.postgres.faults import ConnectionLostError, told
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from worker.cli.app import App
+    from worker.cli.arguments import Flags
+    from worker.postgres.session import Session
+
+_PAUSE_SECONDS = 1.0
+
+
+async def show(app: "App", flags: "Flags") -> ExitCode:
+    """Look once, or every second until interrupted; or compare the catalogue."""
+    if flags.own.drift:
+        from worker.cli.drift import show_drift  # noqa: PLC0415  rare
+
+        return await show_drift(app, as_json=flags.own.json)
+    if flags.own.watch and not flags.own.json and is_drawable(sys.stdout):
+        from worker.cli.show.watch import watch  # noqa: PLC0415  rich, only where it draws
+
+        return await watch(app)
+    if not flags.own.watch:
+        async with app.session() as session:
+            _print(await seen(app, session), as_json=flags.own.json)
+        return ExitCode.OK
+    async with aclosing(looks(app)) as each_look:
+        async for found in each_look:
+            _print(found, as_json=flags.own.json)
+    return ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The target as it was, and what was seen of who holds its lock; None where nobody does, or it may not be seen."""
+
+    snapshot: Snapshot
+    sighting: Sighting | None
+
+
+async def seen(app: "App", session: "Session") -> Look:
+    """The target as it is now."""
+    async with told(session, "looking at the target"):
+        view = await look(session, app.site)
+        panorama = await panorama_of(session, view)
+        lock = None if panorama is None else panorama.lock
+        sighting = None if lock is None else await _sighting(Sight(session.conn, session.control, lock.pid))
+    now = datetime.now(UTC)
+    snapshot = Snapshot(
+        worker=app.settings.worker, version=__version__, started_at=now, at=now, database=None, draining=False,
+        listening=False, holds_lock=False, running=None, targets=(target_status(view, panorama),), looked_at=now,
+    )  # fmt: skip
+    return Look(snapshot, sighting)
+
+
+async def _sighting(sight: Sight) -> Sighting:
+    """Whatever the holder runs: from outside, its version is not known."""
+    return Sighting(0, await sight.ahead(), await sight.behind(), await sight.progress())
+
+
+async def looks(app: "App") -> "AsyncGenerator[Look]":
+    """A look every second, for ever; while the database is away, what was last seen, and why there is nothing newer.
+
+    Raises:
+        NoDatabaseError: It cannot be reached at the first look.
+    """
+    last, masked = None, Redactor(app.secrets()).mask
+    while True:
+        try:
+            async with app.session() as session:
+                while True:
+                    last = await seen(app, session)
+                    yield last
+                    await anyio.sleep(_PAUSE_SECONDS)
+        except (ConnectionLostError, NoDatabaseError, TimedOutError) as error:
+            if last is None:
+                raise
+            yield Look(replace(last.snapshot, database=masked(error.message)), None)
+        await anyio.sleep(_PAUSE_SECONDS)
+
+
+def _print(found: Look, *, as_json: bool) -> None:
+    snapshot = found.snapshot
+    if as_json:
+        print_json(status_document(snapshot))
+        return
+    if snapshot.database is not None:
+        print_line(f"{'database':10}  {snapshot.database}")
+        return
+    if is_drawable(sys.stdout):
+        from worker.cli.show.status_screen import draw  # noqa: PLC0415  rich, only where it draws
+
+        draw(found)
+        return
+    for name, value in rows(snapshot.targets[0]):
+        print_line(f"{name:10}  {value}")
+
+
+def rows(status: TargetStatus) -> list[tuple[str, str]]:
+    """The lines of a target, each a name and a value."""
+    row = status.readiness
+    lines = [
+        ("target", status.target),
+        ("line", status.line),
+        ("wanted", status.wanted or "nothing"),
+        ("version", ("none" if status.version is None else str(status.version)) + (" (dirty)" if status.dirty else "")),
+        ("applied", str(status.applied)),
+        ("pending", ", ".join(map(str, status.pending)) or "none"),
+        ("job", "none" if status.state is None else status.state.value),
+        ("ready for", "nothing yet" if row is None else ", ".join(row.bundles) or "no bundle as a whole"),
+    ]
+    lines += [("left alone", status.paused)] if status.paused else []
+    lines += [("failed", str(status.failure))] if status.failure else []
+    lines += [("refused", status.refusal)] if status.refusal else []
+    return lines
