@@ -7,7 +7,7 @@ WITH path AS (
         CASE WHEN p.part[1] = '$user' THEN current_user::text ELSE coalesce(replace(p.part[1], '""', '"'), p.part[2]) END
             AS name,
         p.place
-    FROM regexp_matches(current_setting('search_path'), '"((?:[^"]|"")*)"|([^",\s]+)', 'g')
+    FROM regexp_matches((SELECT s.reset_val FROM pg_settings AS s WHERE s.name = 'search_path'), '"((?:[^"]|"")*)"|([^",\s]+)', 'g')
         WITH ORDINALITY AS p (part, place)
 )
 SELECT
@@ -65,7 +65,10 @@ SELECT
         AND has_table_privilege(t.oid, 'INSERT') AND has_table_privilege(t.oid, 'DELETE'), false) AS may_write_table
 FROM (
     SELECT
-        coalesce($1, current_schema()::text) AS schema,
+        coalesce($1, (
+            SELECT o.nspname::text FROM path JOIN pg_namespace AS o ON o.nspname = path.name
+            WHERE has_schema_privilege(o.oid, 'USAGE') ORDER BY path.place LIMIT 1
+        )) AS schema,
         current_setting('server_version_num')::int AS number,
         -- From PostgreSQL 16 on a member may act as a role only where the membership has the SET option.
         CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END AS acting
