@@ -60,7 +60,7 @@ soak: $(READY) ## ROUNDS=1000 of turmoil on one database after the other; SEED=â
 
 # As in CI, a server or a program that is missing is a failure.
 verify: check tools servers ## everything, the slow tests too, on every server version
-	CI=true SOAK_ROUNDS=50 $(PYTEST) --timeout 1800 --postgres all
+	CI=true SOAK_ROUNDS=50 HYPOTHESIS_PROFILE=many $(PYTEST) --timeout 1800 --postgres all
 
 # The runtime's versions follow the ones that the tests ran with.
 lock: $(READY) ## write the lock files anew; UPGRADE=--upgrade takes newer versions
