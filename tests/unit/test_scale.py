@@ -8,7 +8,9 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -135,19 +137,31 @@ def test_the_largest_file_that_is_taken_is_read_within_the_limits(tmp_path: Path
     assert run(_BUNDLE, tmp_path) == ""
 
 
+def tar_of(path: Path, names: int) -> None:
+    mode: Literal["w:gz", "w:"] = "w:gz" if path.name.endswith(".gz") else "w:"
+    with tarfile.open(path, mode) as archive:
+        for number in range(names):
+            archive.addfile(tarfile.TarInfo(f"{number}_a.up.sql"))
+
+
+def zip_of(path: Path, names: int) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(names):
+            archive.writestr(zipfile.ZipInfo(f"{number}_a.up.sql"), b"")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".zip"])
-def test_an_archive_of_a_million_names_is_refused_within_the_limits(tmp_path: Path, ending: str) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("make", "ending", "names"), [(tar_of, ".tar", 150_000), (tar_of, ".tar.gz", 150_000), (zip_of, ".zip", 10**6)]
+)
+def test_an_archive_of_far_too_many_names_is_refused_within_the_limits(
+    tmp_path: Path, make: Callable[[Path, int], None], ending: str, names: int
+) -> None:
     path = tmp_path / f"b{ending}"
-    if ending == ".zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for number in range(1_000_000):
-                archive.writestr(zipfile.ZipInfo(f"{number}_a.up.sql"), b"")
-    else:
-        with tarfile.open(path, "w:gz" if ending == ".tar.gz" else "w") as tar:
-            for number in range(1_000_000):
-                tar.addfile(tarfile.TarInfo(f"{number}_a.up.sql"))
-    assert "holds more than 100000 files" in run(_BUNDLE, path)
+    make(path, names)
+    said = run(_BUNDLE, path)
+    assert "holds more than 100000 files" in said or "a header claims" in said
 
 
 MANIFESTS = {
