@@ -1,5 +1,5 @@
--- These run with the migration's own search_path, in which others may be able to create: every function is qualified, and
--- an operator's operands have the very types that pg_catalog's has, so that none of another schema fits better.
+-- These run with the migration's own search_path, in which others may be able to create: every function is qualified,
+-- and an operator's operands have the very types that pg_catalog's has, so that none of another schema fits better.
 
 -- name: backend
 -- The backend that began a statement, while it lives. $1: its pid, $2: when it said so. A pid is given again to another

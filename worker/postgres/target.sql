@@ -7,7 +7,9 @@ WITH path AS (
         CASE WHEN p.part[1] = '$user' THEN current_user::text ELSE coalesce(replace(p.part[1], '""', '"'), p.part[2]) END
             AS name,
         p.place
-    FROM regexp_matches((SELECT s.reset_val FROM pg_settings AS s WHERE s.name = 'search_path'), '"((?:[^"]|"")*)"|([^",\s]+)', 'g')
+    FROM regexp_matches(
+        -- The session's default: what is in force is Tidegate's own.
+        (SELECT s.reset_val FROM pg_settings AS s WHERE s.name = 'search_path'), '"((?:[^"]|"")*)"|([^",\s]+)', 'g')
         WITH ORDINALITY AS p (part, place)
 )
 SELECT
@@ -73,7 +75,8 @@ SELECT
             OR r.relrowsecurity OR r.relhasrules AND r.relkind <> 'v'
             OR r.relhastriggers AND EXISTS (
                 SELECT FROM pg_trigger AS g WHERE g.tgrelid = r.oid AND NOT g.tgisinternal
-                    AND NOT (r.relname IN ('bundle', 'bundle_file') AND g.tgname IN ('tidegate_rows', 'tidegate_whole'))))
+                    AND NOT (r.relname IN ('bundle', 'bundle_file')
+                        AND g.tgname IN ('tidegate_rows', 'tidegate_whole'))))
     ) OR coalesce(t.relhastriggers OR t.relhasrules OR t.relrowsecurity, false) AS may_have_intruders
 FROM (
     SELECT
@@ -187,11 +190,12 @@ LEFT JOIN :"schema".fence AS f ON f.target = $1;
 
 -- name: readiness
 -- The readiness row alone, with this server's identity: all that a gate may read. $1: target, null for the only one.
--- Everything is qualified, operators too: see the queries of a gate's surroundings. The driver knows text[] without asking
--- the server about it, in words that are not qualified.
+-- Everything is qualified, operators too: see the queries of a gate's surroundings. The driver knows text[] without
+-- asking the server about it, in words that are not qualified.
 SELECT
-    r.target AS r_target, r.bundle AS r_bundle, r.versions::pg_catalog.text[] AS r_versions, r.lowest_pending AS r_lowest_pending,
-    r.deferred::pg_catalog.text[] AS r_deferred, r.bundles AS r_bundles, r.serves AS r_serves, r.version_table AS r_version_table,
+    r.target AS r_target, r.bundle AS r_bundle, r.versions::pg_catalog.text[] AS r_versions,
+    r.lowest_pending AS r_lowest_pending, r.deferred::pg_catalog.text[] AS r_deferred, r.bundles AS r_bundles,
+    r.serves AS r_serves, r.version_table AS r_version_table,
     r.system_identifier AS r_system, r.database_oid AS r_database, r.epoch AS r_epoch,
     (SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c) AS here_system,
     (SELECT d.oid::bigint FROM pg_catalog.pg_database AS d
