@@ -81,3 +81,12 @@ async def test_the_function_and_the_program_decide_alike(database: Database, see
             assert await by_function(database, bundle, label, intent) == expected
             assert await database.fetch(ROWS, "a") == await database.fetch(ROWS, "b")
     assert outcomes == {"published", "wanted_again", "already_wanted", "kept", "taken"}
+
+
+async def test_signatures_travel_with_it_and_are_renewed_by_an_explicit_publish(database: Database) -> None:
+    publish = "SELECT outcome FROM tidegate.publish('l', '1', '{1_a.up.sql}', '{\"\"}'::bytea[], seal => $1)"
+    async with worker_on(database) as worker:
+        await control_schema.ensure(worker.session, worker.site.limits, ())
+    for seal, outcome in (("one", "published"), ("two", "already_wanted")):
+        assert await database.fetchval(publish, seal) == outcome
+        assert await database.fetchval("SELECT seal FROM tidegate.bundle") == seal
