@@ -16,7 +16,7 @@ MANY := -n $(JOBS) --dist loadgroup
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools servers demo check test short soak picture verify lock clean
+.PHONY: help venv tools servers demo check test short soak picture verify lock sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +63,7 @@ picture: $(READY) tools ## take the picture of the status page for the README
 
 # As in CI, a server or a program that is missing is a failure.
 verify: check tools servers ## everything, the slow tests too, on every server version
-	CI=true SOAK_ROUNDS=50 $(PYTEST) --timeout 1800 --postgres all
+	CI=true SOAK_ROUNDS=50 HYPOTHESIS_PROFILE=many $(PYTEST) --timeout 1800 --postgres all
 
 # The runtime's versions follow the ones that the tests ran with.
 lock: $(READY) ## write the lock files anew; UPGRADE=--upgrade takes newer versions
@@ -72,6 +72,11 @@ lock: $(READY) ## write the lock files anew; UPGRADE=--upgrade takes newer versi
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml requirements-build.lock --extra embedded --extra sign --group dev -o requirements-dev.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml --extra sign -c requirements-dev.lock -o requirements.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --group tools -c requirements-dev.lock -o requirements-tools.lock
+
+sbom: $(READY) ## write dist/sbom.cdx.json, a CycloneDX list of the image's Python packages; the same each time
+	$(PIP) install --quiet --require-hashes -r requirements-tools.lock
+	mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --short-PURLs --output-reproducible -o dist/sbom.cdx.json
 
 clean: ## remove what was built or cached, the environment included
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

@@ -27,7 +27,7 @@ from worker.errors import MigrationFailedError, RefusedError
 from worker.postgres.faults import told
 from worker.postgres.lock import Held, Keys, hold, raise_fence
 from worker.postgres.queries import queries, with_schema
-from worker.postgres.session import Session
+from worker.postgres.session import PINNED_PATH, Session
 from worker.postgres.sight import ControlVersions
 from worker.postgres.target_half import TargetHalf, survey
 
@@ -111,7 +111,8 @@ def _side(side: Side | None, control: str) -> Side | None:
     if side is None:
         return None
     own = quote_literal(_target("target", control).name)
-    return replace(side, sql=with_schema(side.sql, control).replace(":'target'", own))
+    pinned = f"SET LOCAL search_path = {PINNED_PATH}; "
+    return replace(side, sql=pinned + with_schema(side.sql, control).replace(":'target'", own))
 
 
 def _target(half: str, control: str) -> Target:

@@ -39,7 +39,7 @@ def client(worker: Worker, served: tuple[Worker, httpx.AsyncClient]) -> httpx.As
 
 
 def elsewhere(app: ASGIApp, client: tuple[str, int] = ("10.1.2.3", 4000)) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=client), base_url="http://pod:8017")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=client), base_url="http://localhost:8017")
 
 
 # Routes

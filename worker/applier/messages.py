@@ -12,11 +12,13 @@ from worker.core.script import Mode, Segment
 from worker.core.statements import Kind, classify
 from worker.core.target import quote_identifier, quote_literal
 from worker.postgres.lock import Held
+from worker.postgres.session import PIN, UNPIN
 from worker.postgres.target_half import version_row_sql
 
 # Everything that a body can leave behind in the session and that a transaction can undo: it goes before the records,
 # so that they are written by the role, and under the settings, that the session started with.
 _RESET = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
+_RESET_AND_PIN = f"{_RESET}; {PIN}"
 _DROP_SESSION_OBJECTS = "CLOSE ALL; UNLISTEN *; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES"
 _SAVEPOINT = "tidegate_body"
 _READ_ONLY = "READ ONLY"
@@ -149,15 +151,16 @@ def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, reco
     # READ ONLY ends with the subtransaction that it was set in, so that the records can be written behind it.
     modes, read_only = segment.begin.replace(_READ_ONLY, ""), _READ_ONLY in segment.begin
     body = f"SAVEPOINT {_SAVEPOINT};" + (f"SET TRANSACTION {_READ_ONLY};" if read_only else "")
-    head = f"BEGIN {modes}; {timeouts.local_sql}; {_replayed(segment)}{body}"
+    head = f"BEGIN {modes}; {timeouts.local_sql}; {UNPIN}; {_replayed(segment)}{body}"
     # Here the migration's table locks are held: who waits for those is not to wait for a control table besides.
-    tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET, timeouts.records_sql, work.held.fence_sql, *records, "COMMIT")
+    records = (timeouts.records_sql, work.held.fence_sql, *records, "COMMIT")
+    tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET_AND_PIN, *records)
     return Message(head, segment.text, "; ".join(tail))
 
 
 def lone_start(segment: Segment, timeouts: Timeouts) -> Message:
     """What a lone statement needs to be set before it."""
-    return Message("", f"{timeouts.session_sql}; {_replayed(segment)}", "")
+    return Message("", f"{timeouts.session_sql}; {UNPIN}; {_replayed(segment)}", "")
 
 
 def lone(segment: Segment) -> Message:
@@ -176,7 +179,7 @@ def anew() -> Message:
 
 def lone_end() -> Message:
     """Undo what a lone statement, or those before it, set."""
-    return Message("", _RESET, "")
+    return Message("", _RESET_AND_PIN, "")
 
 
 def _replayed(segment: Segment) -> str:

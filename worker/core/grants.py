@@ -13,6 +13,9 @@ from worker.core.target import Target, quote_identifier, quote_literal
 MARK = "$tidegate$"
 """The dollar quote of the DO blocks; no name may hold it."""
 
+PUBLISHING = ("publish(text, text, text[], bytea[], bigint[], bigint, text, text, text)", "withdraw(text, text)")
+"""The control schema's functions that a publisher may execute."""
+
 _ATTRIBUTES = (
     "NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT NOREPLICATION NOBYPASSRLS CONNECTION LIMIT -1 VALID UNTIL 'infinity'"
 )
@@ -223,10 +226,17 @@ class _Setup:
         control = self._control
         yield f"GRANT SELECT ON {control}.readiness TO {self._api};"
         if self._roles.publisher is not None:
-            publisher = quote_identifier(self._roles.publisher)
-            yield f"GRANT INSERT ON {control}.bundle, {control}.bundle_file TO {publisher};"
-            yield f"GRANT UPDATE ON {control}.bundle TO {publisher};"
-            yield f"GRANT USAGE ON SEQUENCE {control}.wanted_seq TO {publisher};"
+            yield from _publishing(control, quote_identifier(self._roles.publisher))
+
+
+def _publishing(control: str, publisher: str) -> Iterator[str]:
+    """The functions alone: the rights on tables that an older set-up gave go once the functions are there."""
+    publish, withdraw = (f"{control}.{function}" for function in PUBLISHING)
+    yield f"IF to_regprocedure({quote_literal(publish)}) IS NOT NULL THEN"
+    yield f"    GRANT EXECUTE ON FUNCTION {publish}, {withdraw} TO {publisher};"
+    yield f"    REVOKE INSERT, UPDATE ON {control}.bundle, {control}.bundle_file FROM {publisher};"
+    yield f"    REVOKE ALL ON SEQUENCE {control}.wanted_seq FROM {publisher};"
+    yield "END IF;"
 
 
 def _create(name: str, login: str) -> tuple[str, ...]:

@@ -42,6 +42,17 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
+class Intruder:
+    """What somebody put where it would run as the worker: a trigger, a rule, row security, an object of another owner.
+
+    `sql` removes it.
+    """
+
+    what: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What the catalogue says of the acting role's rights; an owner is None where the thing is not there.
 
@@ -69,11 +80,12 @@ class Standing:
     may_write_control: bool
     may_read_table: bool
     may_write_table: bool
+    intruders: tuple[Intruder, ...] = ()
 
 
 def obstacles_to_looking(at: Standing) -> tuple[Finding, ...]:
-    """What keeps the role even from seeing what is applied."""
-    found = []
+    """What keeps the role even from seeing what is applied, or from believing it."""
+    found = [_intrusion(at, one) for one in at.intruders]
     if at.has_control and at.control_owner is not None and not at.may_read_control:
         found.append(_unseen(at, at.control_owner, f"the control schema {at.control}", _read_control(at)))
     if at.table_owner is not None and not at.may_read_table:
@@ -85,6 +97,16 @@ def obstacles(at: Standing) -> tuple[Finding, ...]:
     """What would make a run fail or leave things to the wrong owner, the most telling first."""
     return tuple(
         filter(None, (_mixed(at), _ownership(at), _capture(at), *_control(at), *_version_table(at), _timeout(at)))
+    )
+
+
+def _intrusion(at: Standing, one: Intruder) -> Finding:
+    where = f"control schema {at.control}" if at.has_control else "version table"
+    return error(
+        "intruder",
+        f"{one.what} is not Tidegate's, and could act as role {at.role.name} or change what it sees of the {where}",
+        one.sql,
+        "find out who put it there, and with which right",
     )
 
 

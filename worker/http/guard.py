@@ -1,9 +1,11 @@
 """Who may ask for what: peers from elsewhere get the probes and the metrics, and no response is kept or framed.
 
 A peer counts as local if its address is a loopback one and no proxy speaks for another. Without an address of the
-peer, the address that the connection came in on decides.
+peer, the address that the connection came in on decides. A browser of this machine that was led here by a name of
+somebody else's (DNS rebinding) says that name in its Host header, and is refused what only local peers may see.
 """
 
+import re
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -23,6 +25,9 @@ _HEADERS = {
 }
 
 
+_HOST = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::[0-9]{0,5})?", re.ASCII)
+
+
 class Guard:
     """Wraps the application: refuses what a peer may not ask for, and adds the security headers that it has not set."""
 
@@ -39,13 +44,17 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        allowed = scope["path"] in PUBLIC or _is_local(scope)
-        await (self._app if allowed else _refuse)(scope, receive, send_guarded)
+        why = None if scope["path"] in PUBLIC else _objection(scope)
+        answer = self._app if why is None else JSONResponse({"error": why}, status_code=403)
+        await answer(scope, receive, send_guarded)
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    body = {"error": "peers from elsewhere may ask for the probes and for /metrics only"}
-    await JSONResponse(body, status_code=403)(scope, receive, send)
+def _objection(scope: Scope) -> str | None:
+    if not _is_local(scope):
+        return "peers from elsewhere may ask for the probes and for /metrics only"
+    if not names_this_machine(Headers(scope=scope).get("host")):
+        return "the Host header is no name of this machine: ask for localhost"
+    return None
 
 
 def _is_local(scope: Scope) -> bool:
@@ -53,6 +62,15 @@ def _is_local(scope: Scope) -> bool:
     if "forwarded" in headers or "x-forwarded-for" in headers:
         return False
     return is_loopback(scope.get("client") or scope.get("server"))
+
+
+def names_this_machine(host: str | None) -> bool:
+    """Whether a Host header is localhost or a loopback address, with a port or without; no browser leaves it out."""
+    if host is None:
+        return True
+    named = _HOST.fullmatch(host)
+    name = "" if named is None else named["v6"] or named["name"]
+    return name.lower() == "localhost" or is_loopback((name, 0))
 
 
 def is_loopback(address: tuple[Any, Any] | None) -> bool:

@@ -6,7 +6,8 @@ from worker.core.findings import Finding
 from worker.core.standing import Standing, obstacles, obstacles_to_looking
 from worker.errors import RefusedError
 
-_REASONS = {"owner": "owner", "capture": "version_table", "control_schema": "control_schema", "setting": "setting"}
+_SAYING = frozenset({"owner", "intruder"})
+"""The checks whose names say what is the matter; for the others it is a privilege that is lacking."""
 
 
 def check_sight(standing: Standing) -> None:
@@ -44,5 +45,5 @@ def check_publisher(standing: Standing) -> None:
 def _raise_first(findings: Iterable[Finding]) -> None:
     for finding in findings:
         raise RefusedError(
-            finding.message, hint=finding.hint, reason="owner" if finding.check == "owner" else "privilege"
+            finding.message, hint=finding.hint, reason=finding.check if finding.check in _SAYING else "privilege"
         )

@@ -9,6 +9,7 @@ from worker.core.bundle import Bundle, build_bundle
 from worker.core.readiness import required_versions
 from worker.core.seal import Seal
 from worker.core.trust import Objection, Place
+from worker.errors import RefusedError
 from worker.jobs.look import View
 from worker.jobs.site import Site
 from worker.postgres.home_half import HomeHalf, Row
@@ -39,7 +40,23 @@ async def load(session: Session, site: Site, view: View, row: Row, at_hand: Bund
     bundle = build_bundle(files, label, f"bundle {label}") if same is None else same
     bundle = replace(bundle, label=label, seal=seal)
     trust.check_place(bundle, place_of(view), lambda: _differing(row, bundle))
+    _check_row(row, bundle)
     return bundle
+
+
+def _check_row(row: Row, bundle: Bundle) -> None:
+    """Refuse a row that opens gates for less than the files say, signed or not."""
+    manifest = bundle.manifest
+    stored, meant = (
+        (row.required, row.serves, row.order),
+        (required_versions(bundle.migrations), manifest.serves, manifest.order),
+    )
+    if stored != meant:
+        raise RefusedError(
+            f"bundle {bundle.label}: its row does not say what its files say (required, serves or order_policy)",
+            hint="withdraw it, and publish it anew under another label with tidegate publish",
+            reason="checksum",
+        )
 
 
 async def learn(session: Session, site: Site, view: View) -> None:

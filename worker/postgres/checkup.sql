@@ -11,7 +11,7 @@ ORDER BY name;
 SELECT
     current_setting('server_version') AS version,
     current_setting('server_encoding') AS encoding,
-    current_setting('search_path') AS search_path,
+    (SELECT s.reset_val FROM pg_settings AS s WHERE s.name = 'search_path') AS search_path,
     (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) AS is_superuser,
     EXISTS (SELECT FROM pg_namespace AS n WHERE n.nspname = current_user) AS has_own_schema,
     EXISTS (

@@ -15,6 +15,7 @@ from worker.core.dsn import ConnectionParams, SessionTarget, SslNegotiation
 from worker.errors import NoDatabaseError, RefusedError, SettingError, TidegateError
 from worker.postgres.connection_errors import POOLER_HINT, map_connect_error, map_error, standby_refused
 from worker.postgres.password import read_password
+from worker.postgres.session import PINNED_PATH
 from worker.postgres.tls import tls_argument, tls_url
 
 if TYPE_CHECKING:
@@ -46,11 +47,14 @@ _OPTIONAL = {"client_connection_check_interval": "250", "idle_session_timeout": 
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 8000}
 # undefined_object, invalid_parameter_value, cant_change_runtime_param, insufficient_privilege
 _PARAMETER_REFUSED = frozenset({"42704", "22023", "55P02", "42501"})
-_CHECK = """
-SELECT pg_backend_pid() AS pid, current_user::text AS role, pg_is_in_recovery() AS standby,
-       current_setting('server_version_num')::int AS version,
-       (SELECT source FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout') AS source
-"""
+_CHECK = f"""
+SELECT pg_catalog.pg_backend_pid() AS pid, current_user::pg_catalog.text AS role,
+       pg_catalog.pg_is_in_recovery() AS standby,
+       pg_catalog.current_setting('server_version_num')::int AS version,
+       (SELECT s.source FROM pg_catalog.pg_settings AS s
+           WHERE s.name OPERATOR(pg_catalog.=) 'idle_in_transaction_session_timeout') AS source,
+       pg_catalog.set_config('search_path', '{PINNED_PATH}', false)
+"""  # noqa: S608 - of a constant
 
 
 class Purpose(Enum):
@@ -109,6 +113,8 @@ def _server_settings(
         settings["options"] = params.options
     if purpose is Purpose.GATE:
         return settings
+    if purpose is not Purpose.MIGRATE:
+        settings["search_path"] = PINNED_PATH
     timeouts = {"lock_timeout": str(lock_timeout_ms), "statement_timeout": str(statement_timeout_ms)}
     return settings | _WORKING | _OPTIONAL | timeouts
 
@@ -182,7 +188,7 @@ def _most_telling(failures: list[TidegateError]) -> TidegateError:
 async def check_session(conn: "Connection[Record]", where: ConnectionParams) -> str:
     """Refuse a server, or what stands before it, on which a migration would not be safe; one query.
 
-    Returns the role that statements run as.
+    Returns the role that statements run as. From here on the session's names are looked up in `PINNED_PATH`.
 
     Not for a gate's session.
 

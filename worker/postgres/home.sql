@@ -1,6 +1,10 @@
 -- name: line_lock
--- Publishes are serialised per line, for the rest of the transaction. $1: line.
-SELECT pg_advisory_xact_lock(hashtextextended(:'schema' || ' line ' || $1, 0));
+-- Publishes are serialised per line, for the rest of the transaction; tells whether the role may write the tables
+-- itself, or has to have the control schema's functions do it. $1: line.
+SELECT pg_advisory_xact_lock(hashtextextended(:'schema' || ' line ' || $1, 0)),
+    has_table_privilege(format('%I.bundle', :'schema'), 'INSERT')
+    AND has_table_privilege(format('%I.bundle', :'schema'), 'UPDATE')
+    AND has_table_privilege(format('%I.bundle_file', :'schema'), 'INSERT') AS may_write;
 
 -- name: published
 -- Every bundle of a line, oldest first. $1: line.
@@ -29,6 +33,15 @@ WITH head AS (
     WHERE id = $1
 )
 SELECT pg_notify($2, $3);
+
+-- name: publish
+-- All of it by the function, for a role that has no right on the tables. $1: line, $2: label, $3: names, $4: contents,
+-- $5: required, $6: serves, $7: order, $8: intent, $9: seal.
+SELECT outcome FROM :"schema".publish($1, $2, $3, $4, $5, $6, $7, $8, $9);
+
+-- name: withdraw_by_function
+-- $1: line, $2: label.
+SELECT :"schema".withdraw($1, $2);
 
 -- name: withdraw
 -- Take a bundle back; the one before it becomes wanted. $1: line, $2: label, $3: channel.

@@ -115,41 +115,54 @@ class HomeHalf:
         `check` may raise, and is asked where a bundle would become wanted.
         """
         async with transaction(self._session, "publishing"):
-            await self._conn.execute(self._sql["line_lock"], self._line)
+            write = self._write if await self._lock_line() else self._write_by_function
             offer = Offer(bundle.label, bundle.digest, bundle.checksums)
             known = [row.published for row in await self.bundles()]
             decision = decide_publish(offer, known, intent)
             match decision:
                 case New():
                     check()
-                    await self._make_wanted(await self._insert(bundle, intent), intent)
-                case KnownNowWanted(published):
+                    await write(bundle, intent, decision)
+                case KnownNowWanted():
                     check()
-                    await self._make_wanted(published.id, intent)
-                    await self._renew_seal(published, bundle)
-                case AlreadyWanted(published) if intent is Intent.EXPLICIT:
-                    await self._renew_seal(published, bundle)
+                    await write(bundle, intent, decision)
+                case AlreadyWanted() if intent is Intent.EXPLICIT and bundle.seal is not None:
+                    await write(bundle, intent, decision)
                 case _:
                     pass
         return decision
 
+    async def _lock_line(self) -> bool:
+        """Wait for other publishers of the line; tells whether the role may write the tables itself."""
+        row = await self._conn.fetchrow(self._sql["line_lock"], self._line)
+        return row is not None and row["may_write"]
+
+    async def _write(self, bundle: Bundle, intent: Intent, decision: New | KnownNowWanted | AlreadyWanted) -> None:
+        match decision:
+            case New():
+                await self._make_wanted(await self._insert(bundle, intent), intent)
+            case KnownNowWanted(published):
+                await self._make_wanted(published.id, intent)
+                await self._renew_seal(published, bundle)
+            case AlreadyWanted(published):
+                await self._renew_seal(published, bundle)
+
+    async def _write_by_function(
+        self, bundle: Bundle, intent: Intent, _decision: New | KnownNowWanted | AlreadyWanted
+    ) -> None:
+        """Have the control schema's function do it, which decides again by the same rules."""
+        names, contents, *rest = _columns(bundle)
+        seal = None if bundle.seal is None else render_seal(bundle.seal)
+        values = (self._line, bundle.label, names, contents, *rest, intent.value, seal)
+        await self._conn.execute(self._sql["publish"], *values)
+
     async def _insert(self, bundle: Bundle, intent: Intent) -> int:
         sums = _checksums(bundle)
-        names, contents = list(bundle.files), list(bundle.files.values())
+        names, contents, *rest = _columns(bundle)
         await self._conn.execute(self._sql["insert_files"], sums, contents)
-        new: int = await self._conn.fetchval(
-            self._sql["insert_bundle"],
-            self._line,
-            bundle.label,
-            bundle.digest,
-            names,
-            sums,
-            list(required_versions(bundle.migrations)),
-            bundle.manifest.serves,
-            None if bundle.manifest.order is None else bundle.manifest.order.value,
-            intent.value,
-            None if bundle.seal is None else render_seal(bundle.seal),
-        )
+        seal = None if bundle.seal is None else render_seal(bundle.seal)
+        values = (self._line, bundle.label, bundle.digest, names, sums, *rest, intent.value, seal)
+        new: int = await self._conn.fetchval(self._sql["insert_bundle"], *values)
         return new
 
     async def _renew_seal(self, published: Published, bundle: Bundle) -> None:
@@ -162,8 +175,9 @@ class HomeHalf:
     async def withdraw(self, label: str) -> bool:
         """Take a bundle back; tells whether there was one to take back. The one before it becomes wanted."""
         async with transaction(self._session, "withdrawing a bundle"):
-            await self._conn.execute(self._sql["line_lock"], self._line)
-            return bool(await self._conn.fetch(self._sql["withdraw"], self._line, label, self._channel))
+            if await self._lock_line():
+                return bool(await self._conn.fetch(self._sql["withdraw"], self._line, label, self._channel))
+            return bool(await self._conn.fetchval(self._sql["withdraw_by_function"], self._line, label))
 
     async def files(self, row: Row) -> dict[str, bytes]:
         """Read a bundle's files back, by name.
@@ -237,6 +251,18 @@ class HomeHalf:
         """Remove job events that are older than ninety days."""
         async with told(self._session, "forgetting old events"):
             await self._conn.execute(self._sql["forget_events"])
+
+
+def _columns(bundle: Bundle) -> tuple[list[str], list[bytes], list[int], int | None, str | None]:
+    """Names, contents, the versions that a gate waits for, the oldest served, and the order policy."""
+    manifest = bundle.manifest
+    return (
+        list(bundle.files),
+        list(bundle.files.values()),
+        list(required_versions(bundle.migrations)),
+        manifest.serves,
+        None if manifest.order is None else manifest.order.value,
+    )
 
 
 def _checksums(bundle: Bundle) -> list[str]:

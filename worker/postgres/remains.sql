@@ -1,3 +1,6 @@
+-- These run with the migration's own search_path, in which others may be able to create: every function is qualified,
+-- and an operator's operands have the very types that pg_catalog's has, so that none of another schema fits better.
+
 -- name: backend
 -- The backend that began a statement, while it lives. $1: its pid, $2: when it said so. A pid is given again to another
 -- backend, which then started later. Of another role's session a role without pg_read_all_stats sees no start, but
@@ -15,7 +18,7 @@ SELECT l.pid, a.usename::text AS role, coalesce(a.application_name, '') AS appli
 FROM pg_catalog.pg_locks AS l
 JOIN pg_catalog.pg_stat_progress_create_index AS p ON p.pid = l.pid
 JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-WHERE l.locktype = 'relation' AND l.relation = pg_catalog.to_regclass($1) AND l.granted
+WHERE l.locktype = 'relation' AND l.relation = pg_catalog.to_regclass($1)::oid AND l.granted
     AND l.mode = 'ShareUpdateExclusiveLock' AND l.pid <> pg_catalog.pg_backend_pid()
     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
 LIMIT 1;
@@ -29,8 +32,8 @@ FROM pg_catalog.pg_class AS t
 JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
 JOIN pg_catalog.pg_class AS c ON c.relnamespace = t.relnamespace
 LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid
-WHERE t.oid = pg_catalog.to_regclass($1)
-    AND CASE WHEN $2::text IS NULL THEN i.indrelid = t.oid AND c.relkind = 'i' AND c.relname ~ '_idx[0-9]*$'
+WHERE t.oid = pg_catalog.to_regclass($1)::oid
+    AND CASE WHEN $2::text IS NULL THEN i.indrelid = t.oid AND c.relkind = 'i' AND c.relname::text ~ '_idx[0-9]*$'
         ELSE c.relname = $2 END
 ORDER BY c.oid;
 
@@ -38,7 +41,7 @@ ORDER BY c.oid;
 -- All that an index is, apart from its name and its table. $1: its oid. PostgreSQL 15 brought NULLS NOT DISTINCT.
 SELECT pg_catalog.jsonb_build_array(
     c.relam, i.indisunique, i.indnkeyatts, i.indnatts, i.indclass::text, i.indcollation::text, i.indoption::text,
-    pg_catalog.to_jsonb(i) -> 'indnullsnotdistinct', c.reloptions, pg_catalog.pg_get_expr(i.indpred, i.indrelid),
+    pg_catalog.to_jsonb(i) -> 'indnullsnotdistinct'::text, c.reloptions, pg_catalog.pg_get_expr(i.indpred, i.indrelid),
     (SELECT pg_catalog.jsonb_agg(pg_catalog.pg_get_indexdef(i.indexrelid, k, false) ORDER BY k)
         FROM pg_catalog.generate_series(1, i.indnatts) AS k)
 )::text AS definition
@@ -49,7 +52,7 @@ WHERE i.indexrelid = $1;
 -- name: home_of
 -- The schema in which a table is found. $1: table.
 SELECT c.relnamespace::pg_catalog.regnamespace::text FROM pg_catalog.pg_class AS c
-WHERE c.oid = pg_catalog.to_regclass($1);
+WHERE c.oid = pg_catalog.to_regclass($1)::oid;
 
 -- name: index
 -- The index that a name finds, and whether it is the first place at which one looks. $1: the name.
@@ -58,7 +61,7 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, i.indisvalid AS is_va
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.oid = pg_catalog.to_regclass($1);
+WHERE c.oid = pg_catalog.to_regclass($1)::oid;
 
 -- name: rebuilt
 -- INVALID indexes that a REINDEX CONCURRENTLY left: of the tables in question or their TOAST tables, named after an
@@ -66,7 +69,7 @@ WHERE c.oid = pg_catalog.to_regclass($1);
 -- TABLE, SCHEMA or DATABASE, $2: the name as SQL, $3: the name.
 WITH chosen AS (
     SELECT CASE $1 WHEN 'INDEX' THEN (
-        SELECT i.indrelid FROM pg_catalog.pg_index AS i WHERE i.indexrelid = pg_catalog.to_regclass($2)
+        SELECT i.indrelid FROM pg_catalog.pg_index AS i WHERE i.indexrelid = pg_catalog.to_regclass($2)::oid
     ) ELSE pg_catalog.to_regclass($2)::oid END AS oid
     WHERE $1 IN ('INDEX', 'TABLE')
 ), tables AS (
@@ -77,7 +80,7 @@ WITH chosen AS (
         AND CASE $1 WHEN 'SCHEMA' THEN n.nspname = $3 WHEN 'DATABASE' THEN n.nspname <> 'pg_catalog' ELSE false END
 ), all_tables AS (
     SELECT oid FROM tables
-    UNION SELECT c.reltoastrelid FROM pg_catalog.pg_class AS c JOIN tables USING (oid) WHERE c.reltoastrelid <> 0
+    UNION SELECT c.reltoastrelid FROM pg_catalog.pg_class AS c JOIN tables USING (oid) WHERE c.reltoastrelid <> 0::oid
 )
 SELECT n.nspname::text AS schema, c.relname::text AS name
 FROM all_tables AS t
@@ -85,7 +88,7 @@ JOIN pg_catalog.pg_index AS i ON i.indrelid = t.oid
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT pg_catalog.regexp_replace(c.relname::text, '_cc(new|old)[0-9]*$', '') AS stem) AS b
-WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)[0-9]*$'
+WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname::text ~ '_cc(new|old)[0-9]*$'
     -- What is left of a TOAST table's is a superuser's to drop, and in nobody's way.
     AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
     -- What another session builds just now is its own.
@@ -96,7 +99,7 @@ WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)[0-9]*$'
     AND EXISTS (
         SELECT FROM pg_catalog.pg_index AS o JOIN pg_catalog.pg_class AS s ON s.oid = o.indexrelid
         WHERE o.indrelid = i.indrelid AND o.indexrelid <> i.indexrelid
-            AND s.relname ^@ b.stem AND (s.relname = b.stem OR octet_length(c.relname::text) >= 60)
+            AND s.relname::text ^@ b.stem AND (s.relname = b.stem OR octet_length(c.relname::text) >= 60)
             AND o.indkey::text = i.indkey::text AND o.indclass::text = i.indclass::text
             AND pg_catalog.pg_get_expr(o.indpred, o.indrelid) IS NOT DISTINCT FROM
                 pg_catalog.pg_get_expr(i.indpred, i.indrelid)
@@ -109,7 +112,7 @@ ORDER BY 1, 2;
 -- How a partition hangs on its table. $1: table, $2: partition. No row: it does not.
 SELECT h.inhdetachpending AS is_pending
 FROM pg_catalog.pg_inherits AS h
-WHERE h.inhparent = pg_catalog.to_regclass($1) AND h.inhrelid = pg_catalog.to_regclass($2);
+WHERE h.inhparent = pg_catalog.to_regclass($1)::oid AND h.inhrelid = pg_catalog.to_regclass($2)::oid;
 
 -- name: existence
 -- Whether it is there. $1: database, tablespace or subscription, $2: its name. A cut DROP DATABASE leaves -2.

@@ -8,7 +8,11 @@ SELECT
         'table fingerprint_object', 'table history', 'table home_version', 'table job',
         'table job_event', 'table journal', 'table ledger', 'table readiness', 'table target',
         'table target_version', 'view status', 'sequence wanted_seq',
-        'function ready(bigint,text,text)', 'function hold_fence(text,bigint,bigint)') AS ours
+        'function ready(bigint,text,text)', 'function hold_fence(text,bigint,bigint)',
+        'function publish(text,text,text[],bytea[],bigint[],bigint,text,text,text)', 'function withdraw(text,text)',
+        'function digest_of(text[],bytea[])', 'function files_of(text[],text[])', 'function versions_of(text[],text[])',
+        'function fault_of(text,text,text,text[],text[],bigint[],bigint)', 'function guard_bundle()',
+        'function guard_bundle_file()') AS ours
 FROM pg_depend AS d
 JOIN pg_namespace AS n ON n.oid = d.refobjid AND n.nspname = :'schema'
 CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) AS i
@@ -150,4 +154,10 @@ DROP TABLE :"schema".bundle, :"schema".bundle_file, :"schema".fence, :"schema".f
     :"schema".job, :"schema".job_event, :"schema".journal, :"schema".ledger, :"schema".readiness, :"schema".target,
     :"schema".target_version;
 DROP SEQUENCE :"schema".wanted_seq;
+-- An older control schema has none of these.
+DROP FUNCTION IF EXISTS
+    :"schema".publish(text, text, text[], bytea[], bigint[], bigint, text, text, text), :"schema".withdraw(text, text),
+    :"schema".fault_of(text, text, text, text[], text[], bigint[], bigint), :"schema".versions_of(text[], text[]),
+    :"schema".files_of(text[], text[]), :"schema".digest_of(text[], bytea[]), :"schema".guard_bundle(),
+    :"schema".guard_bundle_file();
 DROP SCHEMA :"schema";

@@ -13,6 +13,19 @@ if TYPE_CHECKING:
     from asyncpg.connection import Connection
 
 
+PINNED_PATH = "pg_catalog, pg_temp"
+"""The search_path of everything that Tidegate runs itself: no schema that others can create in, temporary tables last.
+
+A session's own is its default, which RESET brings back: what is not Tidegate's runs with that.
+"""
+
+PIN = f"SET search_path = {PINNED_PATH}"
+"""SQL that has the session look names up there again; a rollback does so too."""
+
+UNPIN = "RESET search_path"
+"""SQL before a migration's statements."""
+
+
 def _go_on() -> bool:
     return False
 

@@ -7,7 +7,9 @@ WITH path AS (
         CASE WHEN p.part[1] = '$user' THEN current_user::text ELSE coalesce(replace(p.part[1], '""', '"'), p.part[2]) END
             AS name,
         p.place
-    FROM regexp_matches(current_setting('search_path'), '"((?:[^"]|"")*)"|([^",\s]+)', 'g')
+    FROM regexp_matches(
+        -- The session's default: what is in force is Tidegate's own.
+        (SELECT s.reset_val FROM pg_settings AS s WHERE s.name = 'search_path'), '"((?:[^"]|"")*)"|([^",\s]+)', 'g')
         WITH ORDINALITY AS p (part, place)
 )
 SELECT
@@ -62,10 +64,26 @@ SELECT
     ) AS may_write_control,
     coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(t.oid, 'SELECT'), false) AS may_read_table,
     coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(t.oid, 'SELECT')
-        AND has_table_privilege(t.oid, 'INSERT') AND has_table_privilege(t.oid, 'DELETE'), false) AS may_write_table
+        AND has_table_privilege(t.oid, 'INSERT') AND has_table_privilege(t.oid, 'DELETE'), false) AS may_write_table,
+    -- Whether something there may be an intruder, for which another query asks.
+    EXISTS (
+        SELECT FROM pg_depend AS e
+        LEFT JOIN pg_class AS r ON e.classid = 'pg_class'::regclass AND r.oid = e.objid AND r.relkind <> 'c'
+        LEFT JOIN pg_proc AS p ON e.classid = 'pg_proc'::regclass AND p.oid = e.objid
+        WHERE e.refclassid = 'pg_namespace'::regclass AND e.refobjid = c.oid AND (
+            coalesce(r.relowner, p.proowner) NOT IN (c.nspowner, cr.oid)
+            OR r.relrowsecurity OR r.relhasrules AND r.relkind <> 'v'
+            OR r.relhastriggers AND EXISTS (
+                SELECT FROM pg_trigger AS g WHERE g.tgrelid = r.oid AND NOT g.tgisinternal
+                    AND NOT (r.relname IN ('bundle', 'bundle_file')
+                        AND g.tgname IN ('tidegate_rows', 'tidegate_whole'))))
+    ) OR coalesce(t.relhastriggers OR t.relhasrules OR t.relrowsecurity, false) AS may_have_intruders
 FROM (
     SELECT
-        coalesce($1, current_schema()::text) AS schema,
+        coalesce($1, (
+            SELECT o.nspname::text FROM path JOIN pg_namespace AS o ON o.nspname = path.name
+            WHERE has_schema_privilege(o.oid, 'USAGE') ORDER BY path.place LIMIT 1
+        )) AS schema,
         current_setting('server_version_num')::int AS number,
         -- From PostgreSQL 16 on a member may act as a role only where the membership has the SET option.
         CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END AS acting
@@ -85,6 +103,53 @@ LEFT JOIN LATERAL (
     WHERE $1 IS NULL AND t.oid IS NULL AND o.nspname <> one.schema
     ORDER BY path.place LIMIT 1
 ) AS k ON true;
+
+-- name: intruders
+-- What runs by itself where the worker reads or writes, or is called by it, and is not Tidegate's own: what it is, and
+-- the SQL that removes it. $1 and $2 are the version table's schema and name.
+WITH control AS (
+    SELECT c.oid, c.nspname, c.nspowner, coalesce(h.relowner, c.nspowner) AS owner
+    FROM pg_namespace AS c LEFT JOIN pg_class AS h ON h.relnamespace = c.oid AND h.relname = 'target_version'
+    WHERE c.nspname = :'schema'
+), inside AS (
+    SELECT d.classid, d.objid FROM control AS c
+    JOIN pg_depend AS d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = c.oid
+), relation AS (
+    SELECT r.oid, r.relowner, r.relrowsecurity, true AS is_ours, format('%I.%I', c.nspname, r.relname) AS name
+    FROM control AS c CROSS JOIN inside AS d
+    JOIN pg_class AS r ON d.classid = 'pg_class'::regclass AND r.oid = d.objid AND r.relkind <> 'c'
+    UNION ALL
+    SELECT t.oid, t.relowner, t.relrowsecurity, false, format('%I.%I', n.nspname, t.relname)
+    FROM pg_namespace AS n JOIN pg_class AS t ON t.relnamespace = n.oid AND t.relname = $2
+    WHERE n.nspname = $1 AND n.nspname <> :'schema'
+)
+-- A trigger on the version table may be a person's own; what another role would have the worker run is not.
+SELECT format('trigger %I on %s', g.tgname, r.name) AS what, format('DROP TRIGGER %I ON %s;', g.tgname, r.name) AS sql
+FROM relation AS r
+JOIN pg_trigger AS g ON g.tgrelid = r.oid AND NOT g.tgisinternal
+JOIN pg_proc AS p ON p.oid = g.tgfoid
+JOIN pg_roles AS w ON w.oid = p.proowner
+LEFT JOIN control AS c ON r.is_ours
+WHERE NOT CASE WHEN r.is_ours
+    THEN p.pronamespace = c.oid AND p.proowner = r.relowner AND g.tgname ^@ 'tidegate_'
+    ELSE p.proowner = r.relowner OR w.rolsuper END
+UNION ALL
+SELECT format('rule %I on %s', w.rulename, r.name), format('DROP RULE %I ON %s;', w.rulename, r.name)
+FROM relation AS r JOIN pg_rewrite AS w ON w.ev_class = r.oid AND w.rulename <> '_RETURN'
+UNION ALL
+SELECT format('row security on %s', r.name), format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY;', r.name)
+FROM relation AS r WHERE r.relrowsecurity
+UNION ALL
+SELECT format('%s of role %s', r.name, pg_get_userbyid(r.relowner)),
+    format('ALTER TABLE %s OWNER TO %I;', r.name, pg_get_userbyid(c.owner))
+FROM relation AS r CROSS JOIN control AS c WHERE r.is_ours AND r.relowner NOT IN (c.nspowner, c.owner)
+UNION ALL
+SELECT format('function %s of role %s', p.oid::regprocedure, pg_get_userbyid(p.proowner)),
+    format('DROP FUNCTION %s;', p.oid::regprocedure)
+FROM control AS c CROSS JOIN inside AS d
+JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+WHERE p.proowner NOT IN (c.nspowner, c.owner)
+ORDER BY 1;
 
 -- name: control_versions
 -- The highest control migration applied, of each half.
@@ -125,14 +190,18 @@ LEFT JOIN :"schema".fence AS f ON f.target = $1;
 
 -- name: readiness
 -- The readiness row alone, with this server's identity: all that a gate may read. $1: target, null for the only one.
+-- Everything is qualified, operators too: see the queries of a gate's surroundings. The driver knows text[] without
+-- asking the server about it, in words that are not qualified.
 SELECT
-    r.target AS r_target, r.bundle AS r_bundle, r.versions AS r_versions, r.lowest_pending AS r_lowest_pending,
-    r.deferred AS r_deferred, r.bundles AS r_bundles, r.serves AS r_serves, r.version_table AS r_version_table,
+    r.target AS r_target, r.bundle AS r_bundle, r.versions::pg_catalog.text[] AS r_versions,
+    r.lowest_pending AS r_lowest_pending, r.deferred::pg_catalog.text[] AS r_deferred, r.bundles AS r_bundles,
+    r.serves AS r_serves, r.version_table AS r_version_table,
     r.system_identifier AS r_system, r.database_oid AS r_database, r.epoch AS r_epoch,
-    (SELECT c.system_identifier FROM pg_control_system() AS c) AS here_system,
-    (SELECT d.oid::bigint FROM pg_database AS d WHERE d.datname = current_database()) AS here_database
+    (SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c) AS here_system,
+    (SELECT d.oid::bigint FROM pg_catalog.pg_database AS d
+        WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS here_database
 FROM :"schema".readiness AS r
-WHERE $1::text IS NULL OR r.target = $1;
+WHERE $1::pg_catalog.text IS NULL OR r.target OPERATOR(pg_catalog.=) $1;
 
 -- name: raise_fence
 -- Take over the target: whatever was begun with an older epoch cannot commit any more. It waits for a fenced transaction

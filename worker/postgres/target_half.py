@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from worker.core.migration import Direction
 from worker.core.plan import Entry, Observed, Progress, VersionRow
 from worker.core.readiness import Identity, Readiness, VersionTable
-from worker.core.standing import Owner, Role, Standing
+from worker.core.standing import Intruder, Owner, Role, Standing
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import RefusedError
 from worker.postgres.faults import told
@@ -82,6 +82,7 @@ async def survey(session: Session, schema: str | None, table: str) -> Survey:
     if row["schema"] is None:
         raise _homeless(row)
     target = Target(row["schema"], table)
+    intruders = await _intruders(session, target) if row["may_have_intruders"] else ()
     return Survey(
         row["database"],
         target,
@@ -89,7 +90,7 @@ async def survey(session: Session, schema: str | None, table: str) -> Survey:
         row["timeline"],
         row["has_table"],
         row["has_control"],
-        _standing(row, session.control, target),
+        _standing(row, session.control, target, intruders),
     )
 
 
@@ -109,7 +110,13 @@ def _homeless(row: "Record") -> RefusedError:
     )
 
 
-def _standing(row: "Record", control: str, target: Target) -> Standing:
+async def _intruders(session: Session, target: Target) -> tuple[Intruder, ...]:
+    async with told(session, "looking for triggers and rules of others"):
+        sql = queries("target", session.control)["intruders"]
+        return tuple(Intruder(*row) for row in await session.conn.fetch(sql, target.schema, target.table))
+
+
+def _standing(row: "Record", control: str, target: Target, intruders: tuple[Intruder, ...]) -> Standing:
     return Standing(
         role=Role(row["login"], row["role"], row["server_version"]),
         database=row["database"],
@@ -130,6 +137,7 @@ def _standing(row: "Record", control: str, target: Target) -> Standing:
         may_write_control=row["may_write_control"],
         may_read_table=row["may_read_table"],
         may_write_table=row["may_write_table"],
+        intruders=intruders,
     )
 
 
@@ -354,9 +362,9 @@ def _progress(row: "Record") -> Progress | None:
 def _readiness(row: "Record") -> Readiness:
     return Readiness(
         bundle=row["r_bundle"],
-        versions=tuple(row["r_versions"]),
+        versions=tuple(map(int, row["r_versions"])),
         lowest_pending=row["r_lowest_pending"],
-        deferred=tuple(row["r_deferred"]),
+        deferred=tuple(map(int, row["r_deferred"])),
         bundles=tuple(row["r_bundles"]),
         serves=row["r_serves"],
         version_table=VersionTable(row["r_version_table"]),
