@@ -69,6 +69,7 @@ lock: $(READY) ## write the lock files anew; UPGRADE=--upgrade takes newer versi
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml requirements-build.lock --extra embedded --extra sign --group dev -o requirements-dev.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml --extra sign -c requirements-dev.lock -o requirements.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --group tools -c requirements-dev.lock -o requirements-tools.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --group bench -c requirements-dev.lock -o requirements-bench.lock
 
 clean: ## remove what was built or cached, the environment included
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

@@ -6,7 +6,7 @@ where it holds no snapshot that a concurrent index build would wait for.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from worker.core.readiness import (
     required_versions,
 )
 from worker.core.target import quote_identifier
+from worker.core.value import dataclass
 from worker.errors import JobFailedError, NoDatabaseError, RefusedError, TimedOutError, UsageError
 from worker.postgres.connection import closing
 from worker.postgres.faults import Fault, fault_of, message_of

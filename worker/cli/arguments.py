@@ -3,11 +3,11 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
 from worker import __version__
+from worker.core.value import dataclass
 from worker.errors import ExitCode, UsageError
 from worker.settings.table import CONNECTION_VARIABLES, DATABASE_FLAGS, SETTINGS
 

@@ -3,7 +3,7 @@
 import tomllib
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from hashlib import sha256
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from worker.core.limits import (
 )
 from worker.core.migration import MAX_VERSION, Direction, Migration, Side, parse_file_name, parse_side
 from worker.core.seal import Seal, parse_seal
+from worker.core.value import dataclass
 from worker.errors import BundleError, RefusedError
 
 

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import TypeVar
 from urllib.parse import unquote
 
 from worker.core.dsn_syntax import split_dsn
+from worker.core.value import dataclass
 from worker.errors import SettingError
 
 DEFAULT_PORT = 5432

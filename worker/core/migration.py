@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from hashlib import sha256
 
 from worker.core.duration import parse_duration
+from worker.core.value import dataclass
 from worker.errors import BundleError
 
 MAX_VERSION = 2**63 - 1

@@ -1,12 +1,12 @@
 """One value that says all that a worker knows: `/status.json`, `/readyz` and `tidegate status` are made from it."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from worker.core.drift import Verdict
 from worker.core.failure import Failure
 from worker.core.job import JobState
 from worker.core.readiness import Identity, Readiness
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """A target: the schema and version table that a bundle is applied to, inside one database."""
 
 import re
-from dataclasses import dataclass
+
+from worker.core.value import dataclass
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 

@@ -1,8 +1,9 @@
 """The version table's name as golang-migrate reads it: one identifier, or one or two quoted parts."""
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+
+from worker.core.value import dataclass
 
 MAX_IDENTIFIER_BYTES = 63
 """Postgres cuts longer identifiers short, NAMEDATALEN - 1."""

@@ -1,10 +1,9 @@
 """Gathers what decides about a request at a target as it was seen, and has the core decide."""
 
-from dataclasses import dataclass
-
 from worker.core.bundle import Bundle
 from worker.core.plan import Plan
 from worker.core.reconcile import Action, Asked, JobSeen, Row, Scope, Seen, Subject, next_action
+from worker.core.value import dataclass
 from worker.jobs.look import View, is_wanted
 from worker.jobs.readiness import is_settled, is_stale
 from worker.jobs.site import LATEST, Request, Result, Site

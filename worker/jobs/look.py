@@ -1,10 +1,11 @@
 """Looks at a target without a lock: enough to say that there is nothing to do, or to show it to a person."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from worker import control_schema
 from worker.core.bundle import Bundle, OrderPolicy
+from worker.core.value import dataclass
 from worker.core.wanted import AlreadyWanted, Intent, Offer, decide_publish
 from worker.errors import RefusedError
 from worker.jobs.preflight import check_sight

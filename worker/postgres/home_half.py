@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import MAXYEAR, MINYEAR, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from worker.core.limits import MAX_SEAL_BYTES
 from worker.core.migration import Direction, FileName, parse_file_name
 from worker.core.readiness import required_versions
 from worker.core.seal import render_seal
+from worker.core.value import dataclass
 from worker.core.wanted import (
     AlreadyWanted,
     Intent,

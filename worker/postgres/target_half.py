@@ -4,7 +4,6 @@ The writes go into a transaction that the caller opened with `fenced`, so that s
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from worker.core.plan import Entry, Observed, Progress, VersionRow
 from worker.core.readiness import Identity, Readiness, VersionTable
 from worker.core.standing import Owner, Role, Standing
 from worker.core.target import Target, quote_identifier, quote_literal
+from worker.core.value import dataclass
 from worker.errors import RefusedError
 from worker.postgres.faults import told
 from worker.postgres.lock import Held

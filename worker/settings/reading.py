@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, assert_never
 
 from worker.core.dsn import LiteralPassword, PassFile, PasswordFile
 from worker.core.trust import Policy
+from worker.core.value import dataclass
 from worker.core.version_table import Quoting, VersionTableName, parse_version_table
 from worker.errors import SettingError
 from worker.settings.families import Found, find_database
