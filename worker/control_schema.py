@@ -37,18 +37,22 @@ _UNPRIVILEGED = "42501"
 _NO_OWNER = "must be owner"
 
 
-def covers(versions: ControlVersions, control: str) -> bool:
+def covers(versions: ControlVersions) -> bool:
     """Tell whether both halves are there and not older than this program's; a newer one is as good."""
     there = zip((versions.target, versions.home), _HALVES, strict=True)
-    return all(have is not None and have >= control_bundle(half, control).latest for have, half in there)
+    return all(have is not None and have >= _latest(half) for have, half in there)
 
 
-def matches(versions: ControlVersions, control: str) -> bool:
+@cache
+def _latest(half: str) -> int:
+    """The highest version of one half, by the names of its files alone."""
+    names = [parse_file_name(path.name) for path in shipped("control", half).iterdir()]
+    return max(name.version for name in names if name is not None)
+
+
+def matches(versions: ControlVersions) -> bool:
     """Tell whether both halves are exactly this program's."""
-    return all(
-        have == control_bundle(half, control).latest
-        for have, half in zip((versions.target, versions.home), _HALVES, strict=True)
-    )
+    return all(have == _latest(half) for have, half in zip((versions.target, versions.home), _HALVES, strict=True))
 
 
 async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> None:

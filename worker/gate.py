@@ -4,6 +4,7 @@ It opens on the readiness row alone, which is all that its role need read. The s
 where it holds no snapshot that a concurrent index build would wait for.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -141,13 +142,21 @@ class _Waiting:
 
     async def until_open(self) -> bool:
         """Look until the gate is open or the time is up, over as many connections as it takes."""
+        # asyncio's own limit: a gate that is open at the first look does without anyio, which is slow to load.
+        limit = asyncio.timeout(self._gate.timeout)
+        try:
+            async with limit:
+                await self._until_open()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        return not limit.expired()
+
+    async def _until_open(self) -> None:
         failures = 0
-        with anyio.move_on_after(self._gate.timeout):
-            while not await self._attend(self._watch):
-                failures += 1
-                await anyio.sleep(min(self._gate.poll, _RECONNECT.delay(failures, self._gate.jitter())))
-            return True
-        return False
+        while not await self._attend(self._watch):
+            failures += 1
+            await anyio.sleep(min(self._gate.poll, _RECONNECT.delay(failures, self._gate.jitter())))
 
     def timed_out(self) -> TimedOutError:
         """The error for the time being up."""
@@ -284,7 +293,7 @@ async def _with_job(conn: "Connection[Record]", gate: Gate, reason: Unmet) -> Un
 @asynccontextmanager
 async def _asking(conn: "Connection[Record]") -> AsyncIterator[None]:
     """Ask in a short transaction: through a pooler, a query's messages would else reach several server processes."""
-    with anyio.fail_after(LOOK_SECONDS):
+    async with asyncio.timeout(LOOK_SECONDS):
         async with conn.transaction(isolation="read_committed", readonly=True):
             yield
 

@@ -1,6 +1,5 @@
 """Bundles: an immutable, ordered set of migrations with a label and a digest over its content."""
 
-import tomllib
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
@@ -261,6 +260,8 @@ def parse_manifest(raw: bytes) -> Manifest:
 
 
 def _toml(raw: bytes) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415  most bundles have no such file
+
     try:
         return tomllib.loads(raw.decode("utf-8").removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:

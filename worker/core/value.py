@@ -1,8 +1,8 @@
 """Frozen dataclasses that cost next to nothing to define: what the standard library writes at import is written at use.
 
 It compiles six methods for every class, which in a short command takes longer than the command's own work. Here a class
-gets its `__init__` with its first instance, and shares the other methods with all. What the standard library asks of a
-dataclass (`replace`, `fields`, `asdict`, inheriting from it) it can ask of these as well.
+gets its `__init__` when it has had a few instances, and shares the other methods with all. What the standard library
+asks of a dataclass (`replace`, `fields`, `asdict`, inheriting from it) it can ask of these as well.
 """
 
 from collections.abc import Callable
@@ -37,10 +37,18 @@ def _field(cls: type[Any], name: str) -> Any:
 
 
 def _initialise(self: Any, *args: Any, **named: Any) -> None:
-    """The first instance of a class writes the `__init__` of all."""
+    """Initialise a class's first instances, most classes' only ones, and write its `__init__` for all that follow."""
     cls = type(self)
-    cls.__init__ = _initialiser(cls)
-    cls.__init__(self, *args, **named)
+    _COUNTS[cls] = count = _COUNTS.get(cls, 0) + 1
+    given = {**cls._fields_, **dict(zip(cls._fields_, args, strict=False)), **named}
+    is_plain = len(given) == len(cls._fields_) and len(args) <= len(given)
+    if count <= _BY_HAND and is_plain and not any(isinstance(value, _UNSET) for value in given.values()):
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+    else:
+        # It also says what is wrong with the arguments.
+        cls.__init__ = _initialiser(cls)
+        cls.__init__(self, *args, **named)
 
 
 def _initialiser(cls: type[Any]) -> Callable[..., None]:
@@ -100,6 +108,9 @@ class _Standard:
         return known
 
 
+_BY_HAND = 4
+_COUNTS: dict[type[Any], int] = {}
+_UNSET = (Field, type(MISSING))
 _METHODS = {
     "__init__": _initialise,
     "__eq__": _equals,

@@ -87,7 +87,7 @@ async def look(session: Session, site: Site, offer: Bundle | None = None) -> Vie
     observation = await _with_rivals(session, seen, site, sight.observation, has_control=True)
     followed = line if sight.target is None else _followed(seen, said, sight.target)
     # Upgrades are additive within a major version: an older one says all that a decision needs.
-    control = Control.CURRENT if control_schema.covers(sight.versions, session.control) else Control.OLDER
+    control = Control.CURRENT if control_schema.covers(sight.versions) else Control.OLDER
     return View(seen, control, followed, observation, sight.wanted, sight.target, sight.job)
 
 

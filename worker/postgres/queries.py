@@ -8,9 +8,10 @@ import re
 from functools import cache
 from pathlib import Path
 
+from worker.core.pattern import pattern
 from worker.core.target import quote_identifier, quote_literal
 
-_NAME = re.compile(r"^-- name: (\w+)\n(?:--.*\n)*", re.MULTILINE)
+_NAME = pattern(r"^-- name: (\w+)\n(?:--.*\n)*", re.MULTILINE)
 
 
 def with_schema(sql: str, schema: str) -> str:
