@@ -95,15 +95,18 @@ def _reduce(self: Any) -> tuple[type[Any], tuple[Any, ...]]:
 class _Standard:
     """What the standard library knows of its own dataclasses, made when it asks."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, is_whole: bool) -> None:
         self._name = name
+        self._is_whole = is_whole
 
     def __get__(self, _instance: object, owner: type[Any]) -> Any:
         fields = [
             (name, kind, given if isinstance(given, Field) else field(default=given))
             for name, kind, given in ((name, object, given) for name, given in owner._fields_.items())
         ]
-        known = getattr(make_dataclass(owner.__name__, fields, frozen=True), self._name)
+        # Without the methods, which nobody calls here.
+        asked = make_dataclass(owner.__name__, fields, init=False, repr=False, eq=False, frozen=self._is_whole)
+        known = getattr(asked, self._name)
         setattr(owner, self._name, known)
         return known
 
@@ -119,6 +122,6 @@ _METHODS = {
     "__setattr__": _refuse,
     "__delattr__": _refuse,
     "__reduce__": _reduce,
-    "__dataclass_fields__": _Standard("__dataclass_fields__"),
-    "__dataclass_params__": _Standard("__dataclass_params__"),
+    "__dataclass_fields__": _Standard("__dataclass_fields__", is_whole=False),
+    "__dataclass_params__": _Standard("__dataclass_params__", is_whole=True),
 }
