@@ -158,7 +158,9 @@ async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits)
 
 
 async def _check_readers(session: Session, readers: tuple[str, ...]) -> None:
-    sql = "SELECT rolname::text AS role FROM pg_catalog.pg_roles WHERE rolname = ANY ($1)"
+    if not readers:
+        return
+    sql = "SELECT rolname::text AS role FROM pg_catalog.pg_roles WHERE rolname::text = ANY ($1)"
     async with told(session, "looking for the roles in TIDEGATE_READERS"):
         known = await session.conn.fetch(sql, readers)
     missing = [role for role in readers if role not in {row["role"] for row in known}]

@@ -10,7 +10,6 @@ from worker.core.bundle import Bundle, Vet, build_bundle, is_bundle_file, unvett
 from worker.core.limits import MAX_FILE_BYTES, check_count, check_size, check_total
 from worker.errors import BundleError
 
-
 _CHUNK = 64 * 1024
 
 

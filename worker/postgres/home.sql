@@ -4,7 +4,7 @@ SELECT pg_advisory_xact_lock(hashtextextended(:'schema' || ' line ' || $1, 0));
 
 -- name: published
 -- Every bundle of a line, oldest first. $1: line.
-SELECT id, label, digest, names, checksums, required, serves, order_policy, wanted_seq,
+SELECT id, label, digest, names, checksums, required::text[] AS required, serves, order_policy, wanted_seq,
     withdrawn_at IS NOT NULL AS withdrawn, intent, published_at, published_by, wanted_at
 FROM :"schema".bundle WHERE line = $1 ORDER BY id;
 

@@ -145,7 +145,7 @@ class HomeHalf:
             bundle.digest,
             names,
             sums,
-            list(required_versions(bundle.migrations)),
+            list(map(str, required_versions(bundle.migrations))),
             bundle.manifest.serves,
             None if bundle.manifest.order is None else bundle.manifest.order.value,
             intent.value,

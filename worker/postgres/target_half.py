@@ -264,9 +264,9 @@ class TargetHalf:
             self._sql["write_readiness"],
             self._target.name,
             row.bundle,
-            list(row.versions),
+            list(map(str, row.versions)),
             row.lowest_pending,
-            list(row.deferred),
+            list(map(str, row.deferred)),
             list(row.bundles),
             row.serves,
             row.version_table.value,
@@ -334,7 +334,7 @@ def observe_sql(sql: str, target: Target, *, has_table: bool) -> str:
 
 def observation_of(row: "Record") -> Observation:
     """An observation, from the columns of the query `observe`."""
-    ledger = tuple(map(Entry, row["l_versions"], row["l_names"], row["l_checksums"]))
+    ledger = tuple(map(Entry, map(int, row["l_versions"]), row["l_names"], row["l_checksums"]))
     observed = Observed(ledger, _version_row(row), _progress(row))
     readiness = None if row["r_target"] is None else _readiness(row)
     return Observation(observed, readiness, row["f_epoch"], row["f_pinned"], row["f_pinned_at"])
@@ -354,9 +354,9 @@ def _progress(row: "Record") -> Progress | None:
 def _readiness(row: "Record") -> Readiness:
     return Readiness(
         bundle=row["r_bundle"],
-        versions=tuple(row["r_versions"]),
+        versions=tuple(map(int, row["r_versions"])),
         lowest_pending=row["r_lowest_pending"],
-        deferred=tuple(row["r_deferred"]),
+        deferred=tuple(map(int, row["r_deferred"])),
         bundles=tuple(row["r_bundles"]),
         serves=row["r_serves"],
         version_table=VersionTable(row["r_version_table"]),
