@@ -16,7 +16,7 @@ MANY := -n $(JOBS) --dist loadgroup
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools servers demo check test short soak verify lock clean
+.PHONY: help venv tools servers peers bench demo check test short soak verify lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,13 @@ short: $(READY) ## acceptance, crash and interop tests, without the slow ones
 
 soak: $(READY) ## ROUNDS=1000 of turmoil on one database after the other; SEED=… repeats a run
 	SOAK_ROUNDS=$(or $(ROUNDS),1000) SOAK_SEED=$(SEED) $(PYTEST) -s --timeout 0 tests/crash/test_turmoil.py -k rounds
+
+peers: tools ## install what `make bench` compares with, into .venv/bench
+	tests/bench/install
+
+bench: peers ## measure against other tools, and draw the result into build/bench; ONLY=words, half an hour without
+	$(BIN)/python -m tests.bench full --only "$(ONLY)"
+	$(VENV)/bench/bin/python tests/bench/plot.py build/bench/report.json build/bench/report.svg
 
 # As in CI, a server or a program that is missing is a failure.
 verify: check tools servers ## everything, the slow tests too, on every server version
