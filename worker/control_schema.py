@@ -20,7 +20,6 @@ from worker.core.event import Emitter
 from worker.core.events import ControlUpgraded, ReadersDenied
 from worker.core.migration import Migration, Side
 from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after
-from worker.core.planner import plan
 from worker.core.privileges import missing_grant
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import MigrationFailedError, RefusedError
@@ -136,6 +135,8 @@ async def _upgrade(session: Session, half: str, limits: Limits, keys: Keys, wait
 
 
 async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits) -> int:
+    from worker.core.planner import plan  # noqa: PLC0415  slow to load, and needed once a version
+
     decided = plan(bundle, observed, OrderPolicy.ERROR, Latest())
     match decided:
         case UpToDate():
@@ -145,7 +146,7 @@ async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits)
                 f"the control schema {held.target.schema}: {message}", hint=hint, reason="control_schema"
             )
         case Pending(effects):
-            from worker.applier.run import applying  # noqa: PLC0415  slow to load, and needed once a version
+            from worker.applier.run import applying  # noqa: PLC0415  the same
 
             async with applying(held, bundle.label, limits) as applier:
                 for effect in effects:
