@@ -6,6 +6,7 @@ structlog is imported with the first line that is written, so that a verb that l
 import dataclasses
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
