@@ -293,9 +293,20 @@ async def _with_job(conn: "Connection[Record]", gate: Gate, reason: Unmet) -> Un
 @asynccontextmanager
 async def _asking(conn: "Connection[Record]") -> AsyncIterator[None]:
     """Ask in a short transaction: through a pooler, a query's messages would else reach several server processes."""
+    transaction = conn.transaction(isolation="read_committed", readonly=True)
     async with asyncio.timeout(LOOK_SECONDS):
-        async with conn.transaction(isolation="read_committed", readonly=True):
+        try:
+            await transaction.start()
             yield
+            await transaction.commit()
+        except asyncpg.PostgresError:
+            if not conn.is_closed():
+                await transaction.rollback()
+            raise
+        except BaseException:
+            # A cancelled query may have no answer for ever, and a rollback would wait for it.
+            conn.terminate()
+            raise
 
 
 def _lost(error: BaseException) -> Unmet:

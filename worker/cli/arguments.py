@@ -156,7 +156,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 def _formatter(prog: str) -> argparse.HelpFormatter:
     """As wide as the terminal; argparse would ask shutil for that, which is slow to load, at each argument."""
     try:
-        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size(1).columns)
+        columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(1).columns or _COLUMNS
     except (OSError, ValueError):
         columns = _COLUMNS
     return argparse.RawDescriptionHelpFormatter(prog, width=columns - 2)
