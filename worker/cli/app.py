@@ -19,7 +19,7 @@ from worker.bundles.trust import Terms, Trust
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle, Vet, unsealed
 from worker.core.checkpoint import Checkpoint, pass_by
-from worker.core.event import Emitter, Level, Sink
+from worker.core.event import Context, Emitter, Event, Level, Sink
 from worker.core.events import BundleDoubted
 from worker.core.trust import Policy
 from worker.errors import BundleError, NoDatabaseError, TidegateError, UsageError

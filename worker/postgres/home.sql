@@ -17,7 +17,7 @@ ON CONFLICT (checksum) DO NOTHING;
 -- name: insert_bundle
 -- $1: line, $2: label, $3: digest, $4: names, $5: checksums, $6: required, $7: serves, $8: order, $9: intent, $10: seal.
 INSERT INTO :"schema".bundle (line, label, digest, names, checksums, required, serves, order_policy, intent, seal)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+VALUES ($1, $2, $3, $4, $5, $6::text[]::bigint[], $7, $8, $9, $10)
 RETURNING id;
 
 -- name: make_wanted

@@ -257,7 +257,7 @@ def row_of(row: "Record") -> Row:
         Published(row["id"], row["label"], row["digest"], row["wanted_seq"], row["withdrawn"], sums),
         names,
         checksums,
-        tuple(version for version in row["required"] if isinstance(version, int)),
+        tuple(int(version) for version in row["required"] if isinstance(version, str)),
         row["serves"],
         None if row["order_policy"] is None else OrderPolicy(row["order_policy"]),
         Intent(row["intent"]),
