@@ -18,7 +18,7 @@ from worker.bundles.shipped import shipped
 from worker.core.bundle import Bundle, OrderPolicy
 from worker.core.event import Emitter
 from worker.core.events import ControlUpgraded, ReadersDenied
-from worker.core.migration import Migration, Side
+from worker.core.migration import Migration, Side, parse_file_name
 from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after
 from worker.core.privileges import missing_grant
 from worker.core.target import Target, quote_identifier, quote_literal
@@ -90,6 +90,8 @@ async def grant_readers(session: Session, readers: tuple[str, ...]) -> None:
 
 
 async def _missing_readers(session: Session, readers: tuple[str, ...]) -> tuple[str, ...]:
+    if not readers:
+        return ()
     rows = await session.conn.fetch(queries("target", session.control)["missing_readers"], list(readers))
     return tuple(row["role"] for row in rows)
 
