@@ -16,7 +16,7 @@ MANY := -n $(JOBS) --dist loadgroup
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools servers demo check test short soak picture verify lock sbom clean
+.PHONY: help venv tools servers peers bench demo check test short soak picture verify lock sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,13 @@ soak: $(READY) ## ROUNDS=1000 of turmoil on one database after the other; SEED=â
 picture: $(READY) tools ## take the picture of the status page for the README
 	$(PYTEST) tests/acceptance/picture.py
 
+peers: tools ## install what `make bench` compares with, into .venv/bench
+	tests/bench/install
+
+bench: peers ## measure against other tools, and draw the result into build/bench; ONLY=words, half an hour without
+	$(BIN)/python -m tests.bench full --only "$(ONLY)"
+	$(VENV)/bench/bin/python tests/bench/plot.py build/bench/report.json build/bench/report.svg
+
 # As in CI, a server or a program that is missing is a failure.
 verify: check tools servers ## everything, the slow tests too, on every server version
 	CI=true SOAK_ROUNDS=50 HYPOTHESIS_PROFILE=many $(PYTEST) --timeout 1800 --postgres all
@@ -72,6 +79,7 @@ lock: $(READY) ## write the lock files anew; UPGRADE=--upgrade takes newer versi
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml requirements-build.lock --extra embedded --extra sign --group dev -o requirements-dev.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) pyproject.toml --extra sign -c requirements-dev.lock -o requirements.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --group tools -c requirements-dev.lock -o requirements-tools.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --group bench -c requirements-dev.lock -o requirements-bench.lock
 
 sbom: $(READY) ## write dist/sbom.cdx.json, a CycloneDX list of the image's Python packages; the same each time
 	$(PIP) install --quiet --require-hashes -r requirements-tools.lock

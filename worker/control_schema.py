@@ -18,9 +18,8 @@ from worker.bundles.shipped import shipped
 from worker.core.bundle import Bundle, OrderPolicy
 from worker.core.event import Emitter
 from worker.core.events import ControlUpgraded, ReadersDenied
-from worker.core.migration import Migration, Side
+from worker.core.migration import Migration, Side, parse_file_name
 from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after
-from worker.core.planner import plan
 from worker.core.privileges import missing_grant
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import MigrationFailedError, RefusedError
@@ -37,18 +36,22 @@ _UNPRIVILEGED = "42501"
 _NO_OWNER = "must be owner"
 
 
-def covers(versions: ControlVersions, control: str) -> bool:
+def covers(versions: ControlVersions) -> bool:
     """Tell whether both halves are there and not older than this program's; a newer one is as good."""
     there = zip((versions.target, versions.home), _HALVES, strict=True)
-    return all(have is not None and have >= control_bundle(half, control).latest for have, half in there)
+    return all(have is not None and have >= _latest(half) for have, half in there)
 
 
-def matches(versions: ControlVersions, control: str) -> bool:
+@cache
+def _latest(half: str) -> int:
+    """The highest version of one half, by the names of its files alone."""
+    names = [parse_file_name(path.name) for path in shipped("control", half).iterdir()]
+    return max(name.version for name in names if name is not None)
+
+
+def matches(versions: ControlVersions) -> bool:
     """Tell whether both halves are exactly this program's."""
-    return all(
-        have == control_bundle(half, control).latest
-        for have, half in zip((versions.target, versions.home), _HALVES, strict=True)
-    )
+    return all(have == _latest(half) for have, half in zip((versions.target, versions.home), _HALVES, strict=True))
 
 
 async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> None:
@@ -87,6 +90,8 @@ async def grant_readers(session: Session, readers: tuple[str, ...]) -> None:
 
 
 async def _missing_readers(session: Session, readers: tuple[str, ...]) -> tuple[str, ...]:
+    if not readers:
+        return ()
     rows = await session.conn.fetch(queries("target", session.control)["missing_readers"], list(readers))
     return tuple(row["role"] for row in rows)
 
@@ -133,6 +138,8 @@ async def _upgrade(session: Session, half: str, limits: Limits, keys: Keys, wait
 
 
 async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits) -> int:
+    from worker.core.planner import plan  # noqa: PLC0415  slow to load, and needed once a version
+
     decided = plan(bundle, observed, OrderPolicy.ERROR, Latest())
     match decided:
         case UpToDate():
@@ -142,7 +149,7 @@ async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits)
                 f"the control schema {held.target.schema}: {message}", hint=hint, reason="control_schema"
             )
         case Pending(effects):
-            from worker.applier.run import applying  # noqa: PLC0415  slow to load, and needed once a version
+            from worker.applier.run import applying  # noqa: PLC0415  the same
 
             async with applying(held, bundle.label, limits) as applier:
                 for effect in effects:
@@ -155,7 +162,9 @@ async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits)
 
 
 async def _check_readers(session: Session, readers: tuple[str, ...]) -> None:
-    sql = "SELECT rolname::text AS role FROM pg_catalog.pg_roles WHERE rolname = ANY ($1)"
+    if not readers:
+        return
+    sql = "SELECT rolname::text AS role FROM pg_catalog.pg_roles WHERE rolname::text = ANY ($1)"
     async with told(session, "looking for the roles in TIDEGATE_READERS"):
         known = await session.conn.fetch(sql, readers)
     missing = [role for role in readers if role not in {row["role"] for row in known}]

@@ -18,7 +18,6 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -27,6 +26,7 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
+from worker.core.value import dataclass
 from worker.errors import NoDatabaseError, UsageError
 
 _SECONDS: Final = 60

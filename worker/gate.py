@@ -4,9 +4,10 @@ It opens on the readiness row alone, which is all that its role need read. The s
 where it holds no snapshot that a concurrent index build would wait for.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from worker.core.readiness import (
     required_versions,
 )
 from worker.core.target import quote_identifier
+from worker.core.value import dataclass
 from worker.errors import JobFailedError, NoDatabaseError, RefusedError, TimedOutError, UsageError
 from worker.postgres.connection import closing
 from worker.postgres.faults import Fault, fault_of, message_of
@@ -140,13 +142,21 @@ class _Waiting:
 
     async def until_open(self) -> bool:
         """Look until the gate is open or the time is up, over as many connections as it takes."""
+        # asyncio's own limit: a gate that is open at the first look does without anyio, which is slow to load.
+        limit = asyncio.timeout(self._gate.timeout)
+        try:
+            async with limit:
+                await self._until_open()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        return not limit.expired()
+
+    async def _until_open(self) -> None:
         failures = 0
-        with anyio.move_on_after(self._gate.timeout):
-            while not await self._attend(self._watch):
-                failures += 1
-                await anyio.sleep(min(self._gate.poll, _RECONNECT.delay(failures, self._gate.jitter())))
-            return True
-        return False
+        while not await self._attend(self._watch):
+            failures += 1
+            await anyio.sleep(min(self._gate.poll, _RECONNECT.delay(failures, self._gate.jitter())))
 
     def timed_out(self) -> TimedOutError:
         """The error for the time being up."""
@@ -283,9 +293,20 @@ async def _with_job(conn: "Connection[Record]", gate: Gate, reason: Unmet) -> Un
 @asynccontextmanager
 async def _asking(conn: "Connection[Record]") -> AsyncIterator[None]:
     """Ask in a short transaction: through a pooler, a query's messages would else reach several server processes."""
-    with anyio.fail_after(LOOK_SECONDS):
-        async with conn.transaction(isolation="read_committed", readonly=True):
+    transaction = conn.transaction(isolation="read_committed", readonly=True)
+    async with asyncio.timeout(LOOK_SECONDS):
+        try:
+            await transaction.start()
             yield
+            await transaction.commit()
+        except asyncpg.PostgresError:
+            if not conn.is_closed():
+                await transaction.rollback()
+            raise
+        except BaseException:
+            # A cancelled query may have no answer for ever, and a rollback would wait for it.
+            conn.terminate()
+            raise
 
 
 def _lost(error: BaseException) -> Unmet:

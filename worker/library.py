@@ -7,7 +7,6 @@ standard library's logger `tidegate`. Errors are those of `worker.errors`, and n
 """
 
 from argparse import Namespace
-from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike, fspath
 
@@ -21,6 +20,7 @@ from worker.core.event import Emitter
 from worker.core.job import JobState
 from worker.core.reconcile import Insistence
 from worker.core.snapshot import TargetStatus
+from worker.core.value import dataclass
 from worker.core.wanted import AlreadyWanted, Intent, KnownNowWanted
 from worker.errors import TidegateError, UsageError
 from worker.jobs.bring import bring

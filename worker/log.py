@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from worker.core.event import Context, Event, Level
 from worker.core.failure import Failure
+from worker.core.pattern import pattern
 
 Secret = str | Callable[[], str]
 """A text that no line may hold; a callable is asked at every line, for a secret that can change."""
@@ -28,8 +29,8 @@ _SEVERITY = {
     Level.ERROR: logging.ERROR,
 }
 # C0 and C1 controls: a server's message must neither move the cursor nor begin another line of a terminal.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_CONTROL_IN_TRACEBACK = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = pattern(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_IN_TRACEBACK = pattern(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class LogFormat(Enum):

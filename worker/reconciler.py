@@ -6,7 +6,7 @@ transaction; its one working connection idles, so that a published bundle finds 
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from worker.core.events import (
     WorkerWoken,
 )
 from worker.core.reconcile import Insistence
+from worker.core.value import dataclass
 from worker.errors import (
     BundleError,
     InDoubtError,

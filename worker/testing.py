@@ -20,7 +20,6 @@ not named so: no environment variable is read for it.
 import asyncio
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from hashlib import sha256
 from os import PathLike, fspath
 from typing import Any, NoReturn, TypeVar
@@ -31,6 +30,7 @@ import pytest
 
 from worker import __version__
 from worker.bundles.directory import local_path, read_directory
+from worker.core.value import dataclass
 from worker.errors import TidegateError, UsageError
 from worker.library import apply
 from worker.postgres.clones import clone, drop, make_template

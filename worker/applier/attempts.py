@@ -3,7 +3,7 @@
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
 import asyncpg
@@ -17,6 +17,7 @@ from worker.core.blocking import Allowance, Blocker, Kind, Overrun, Words, kept_
 from worker.core.migration_events import MigrationRetried
 from worker.core.recovery import Temper
 from worker.core.script import Mode, Segment
+from worker.core.value import dataclass
 from worker.errors import MigrationFailedError
 from worker.postgres.faults import ConnectionLostError, Fault, fault_of, message_of, told
 from worker.postgres.session import DrainedError

@@ -8,7 +8,7 @@ so that a later run knows that it was begun, and looks before it repeats it.
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from worker.applier import messages
@@ -23,6 +23,7 @@ from worker.core.recovery import temper_of
 from worker.core.remains import Before
 from worker.core.script import Script, Segment, SegmentKind
 from worker.core.statements import may_commit
+from worker.core.value import dataclass
 from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TimedOutError
 from worker.postgres.lock import release_foreign, retake_foreign
 from worker.postgres.remains import until_gone

@@ -1,6 +1,6 @@
 """The limits of a migration, apart from what enforces them, so that settings can be read without loading that."""
 
-from dataclasses import dataclass
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

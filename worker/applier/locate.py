@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 import asyncpg
@@ -16,6 +16,7 @@ from worker.core.lexer import Statement
 from worker.core.migration_events import MigrationFailed
 from worker.core.privileges import missing_grant
 from worker.core.script import Segment, SegmentKind, position
+from worker.core.value import dataclass
 from worker.errors import MigrationFailedError
 from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, fault_of, message_of, settle
 

@@ -4,13 +4,14 @@ A message is built as a head, a body and a tail. The body is sent with its chara
 position in the message, less the head's length, is its position in the segment.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from worker.core.migration import Direction, Migration, Side
 from worker.core.script import Mode, Segment
 from worker.core.statements import Kind, classify
 from worker.core.target import quote_identifier, quote_literal
+from worker.core.value import dataclass
 from worker.postgres.lock import Held
 from worker.postgres.session import PIN, UNPIN
 from worker.postgres.target_half import version_row_sql

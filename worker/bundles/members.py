@@ -12,12 +12,12 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import IO, Final, Self, cast
 
 from worker.core.limits import MAX_TOTAL_BYTES
+from worker.core.value import dataclass
 from worker.errors import BundleError
 
 MAX_ARCHIVE_BYTES: Final = MAX_TOTAL_BYTES + MAX_TOTAL_BYTES // 2

@@ -4,7 +4,6 @@ What was seen is kept in this process alone. Whoever may write to the control ta
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
 from worker.bundles.keys import is_signed
@@ -25,6 +24,7 @@ from worker.core.trust import (
     signers,
     unknown,
 )
+from worker.core.value import dataclass
 from worker.errors import RefusedError, SettingError
 
 _BOM = "\ufeff"

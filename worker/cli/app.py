@@ -19,13 +19,12 @@ from worker.bundles.trust import Terms, Trust
 from worker.core.backoff import Backoff
 from worker.core.bundle import Bundle, Vet, unsealed
 from worker.core.checkpoint import Checkpoint, pass_by
-from worker.core.event import Emitter, Level, Sink
+from worker.core.event import Context, Emitter, Event, Level, Sink
 from worker.core.events import BundleDoubted
 from worker.core.sighting import Sighting, overlook
 from worker.core.trust import Policy
 from worker.errors import BundleError, NoDatabaseError, TidegateError, UsageError
 from worker.jobs.site import Rivals, Site
-from worker.log import LogFormat, LogSink, Redactor, Secret, log_sink
 from worker.postgres.connection import Purpose, check_session, closing, connect
 from worker.postgres.faults import ConnectionLostError, FencedError
 from worker.postgres.password import read_password
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from asyncpg.connection import Connection
 
     from worker.cli.arguments import Flags
+    from worker.log import LogSink, Secret
     from worker.settings.source import Source
     from worker.settings.values import Settings
 
@@ -61,8 +61,10 @@ class App:
         self.extra_sinks: tuple[Sink, ...] = ()
 
     @cached_property
-    def log(self) -> LogSink:
+    def log(self) -> "LogSink":
         """The log on standard error."""
+        from worker.log import LogFormat, log_sink  # noqa: PLC0415  most commands that find nothing to do say nothing
+
         log = self.settings.log
         return log_sink(
             stream=sys.stderr,
@@ -72,7 +74,10 @@ class App:
             secrets=self.secrets(),
         )
 
-    def secrets(self) -> tuple[Secret, ...]:
+    def _log(self, event: Event, context: Context) -> None:
+        self.log(event, context)
+
+    def secrets(self) -> "tuple[Secret, ...]":
         """Every password that a connection was or will be made with; one in a file is read at each line."""
         database = self.settings.database
         sources = () if database is None else (database.migrating, database.waiting)
@@ -81,7 +86,7 @@ class App:
     @cached_property
     def emit(self) -> Emitter:
         """Hands events to the log and to whatever the verb added."""
-        return Emitter((self.log, *self.extra_sinks))
+        return Emitter((self._log, *self.extra_sinks))
 
     @cached_property
     def site(self) -> Site:
@@ -196,6 +201,8 @@ class App:
 
 def masking(flags: "Flags") -> Callable[[str], str]:
     """What masks the secrets of these flags and of the environment in a text; settings in error have none."""
+    from worker.log import Redactor  # noqa: PLC0415  the same
+
     try:
         return Redactor(App(flags).secrets()).mask
     except TidegateError:

@@ -1,15 +1,17 @@
 """Arguments: one parser, in which only the verb that is called is complete, so that no other one is loaded."""
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
 from worker import __version__
+from worker.core.value import dataclass
 from worker.errors import ExitCode, UsageError
 from worker.settings.table import CONNECTION_VARIABLES, DATABASE_FLAGS, SETTINGS
 
+_COLUMNS = 80
 _GOLANG_SPELLING = {"--source": "-source"}
 
 
@@ -130,7 +132,7 @@ def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
         prog="tidegate",
         description="Brings a Postgres schema up to the level that an application needs, then opens the gate.",
         epilog=f"{_verbs()}\n\n{_EXIT_CODES}\n\n{_EXAMPLES}\n\n{_variables()}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", "-version", action="version", version=f"tidegate {__version__}")
@@ -138,17 +140,27 @@ def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
     shared = _Parser(add_help=False, allow_abbrev=False)
     _add_settings(shared, default=argparse.SUPPRESS)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
-    called = set(argv)
-    for verb in VERBS.values():
+    called = VERBS.keys() & set(argv)
+    # Each parser takes time to make: without a known verb they are made for the list of what there is.
+    for verb in [VERBS[name] for name in called or VERBS]:
         if verb.name in called:
             child = verbs.add_parser(
                 verb.name, parents=[shared], description=verb.help, epilog=_EXIT_CODES, allow_abbrev=False,
-                formatter_class=argparse.RawDescriptionHelpFormatter,
+                formatter_class=_formatter,
             )  # fmt: skip
             verb.add_arguments(child)
         else:
             verbs.add_parser(verb.name, add_help=False)
     return parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """As wide as the terminal; argparse would ask shutil for that, which is slow to load, at each argument."""
+    try:
+        columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(1).columns or _COLUMNS
+    except (OSError, ValueError):
+        columns = _COLUMNS
+    return argparse.RawDescriptionHelpFormatter(prog, width=columns - 2)
 
 
 def _add_settings(parser: argparse.ArgumentParser, default: str | None) -> None:

@@ -5,7 +5,7 @@ written here with one element holds any number of them. `Maybe` may be null. Tim
 whole numbers from 0 to 2^63-1.
 """
 
-from dataclasses import dataclass
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

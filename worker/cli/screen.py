@@ -1,7 +1,6 @@
 """What a person sees on a terminal. Only this package's modules that draw import rich, and only once they draw."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from worker.cli.output import visible
 from worker.core.sighting import Progress
+from worker.core.value import dataclass
 
 _GAP = 2
 _NARROWEST = 20

@@ -1,13 +1,11 @@
 """`tidegate up`, `down` and `goto`: bring the target somewhere, once, and exit."""
 
 import argparse
+import asyncio
 from typing import TYPE_CHECKING
-
-import anyio
 
 from worker.cli.app import App
 from worker.cli.arguments import whole_number
-from worker.cli.confirm import confirm
 from worker.cli.excerpt import pointing
 from worker.cli.output import print_json, print_line
 from worker.cli.progress import progressing
@@ -18,7 +16,6 @@ from worker.core.reconcile import Insistence
 from worker.errors import ExitCode, UsageError
 from worker.jobs.bring import bring
 from worker.jobs.look import look_settled
-from worker.jobs.preview import preview
 from worker.jobs.site import Report, Request, Result
 from worker.postgres.session import Session
 
@@ -57,12 +54,12 @@ def run(verb: str, flags: "Flags") -> ExitCode:
             goal, pin = To(own.version), f"goto {own.version}"
     app = App(flags)
     with progressing(app), pointing(app.settings.target.source):
-        report = anyio.run(bring_about, app, goal, pin, verb == "up" or own.yes)
+        report = asyncio.run(bring_about(app, goal, pin, agreed=verb == "up" or own.yes))
     _print(report, pin if report.result in {Result.APPLIED, Result.UP_TO_DATE} else None, as_json=own.json)
     return ExitCode.OK
 
 
-async def bring_about(app: App, goal: Goal, pin: str | None, agreed: bool) -> Report:  # noqa: FBT001  anyio.run takes positions
+async def bring_about(app: App, goal: Goal, pin: str | None, *, agreed: bool) -> Report:
     """Bring the target to a goal, with the directory that was given or else the wanted bundle."""
     bundle = app.source()
 
@@ -75,6 +72,9 @@ async def bring_about(app: App, goal: Goal, pin: str | None, agreed: bool) -> Re
 
 async def _confirm(session: Session, app: App, given: Bundle | None, goal: Goal) -> tuple[int, ...]:
     """Show what would be undone, and ask; off a terminal, `--yes` has to be said. Returns what was agreed to."""
+    from worker.cli.confirm import confirm  # noqa: PLC0415  only where something may be undone
+    from worker.jobs.preview import preview  # noqa: PLC0415  the same
+
     await look_settled(session, app.site, given)
     seen = await preview(session, app.site, given, goal)
     undone = [run for run in seen.runs if run.direction is Direction.DOWN]

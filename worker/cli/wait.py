@@ -1,14 +1,13 @@
 """`tidegate wait` and `tidegate exec`: hold something back until its requirement is met."""
 
 import argparse
+import asyncio
 import os
 import random
 import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
-
-import anyio
 
 from worker.cli.app import App
 from worker.cli.requirement import required
@@ -37,7 +36,7 @@ def run(verb: str, flags: "Flags") -> ExitCode:
     app = App(flags)
     if verb == "exec":
         _become(_awaited(app, flags))
-    anyio.run(_wait, app, flags)
+    asyncio.run(_wait(app, flags))
     return ExitCode.OK
 
 
@@ -46,7 +45,7 @@ def _awaited(app: App, flags: "Flags") -> list[str]:
     command: list[str] = flags.own.command or []
     if not command:
         raise UsageError("exec has no command", hint="say it behind two dashes: tidegate exec -- ./api")
-    anyio.run(_migrate if app.settings.auto_migrate else _wait, app, flags)
+    asyncio.run(_migrate(app) if app.settings.auto_migrate else _wait(app, flags))
     return command
 
 
@@ -76,10 +75,10 @@ async def _wait(app: App, flags: "Flags") -> None:
     await wait(gate)
 
 
-async def _migrate(app: App, _flags: "Flags") -> None:
+async def _migrate(app: App) -> None:
     from worker.cli.up import bring_about  # noqa: PLC0415  a gate that only waits applies nothing
 
-    await bring_about(app, Latest(), None, True)  # noqa: FBT003  nothing is undone, so there is nothing to agree to
+    await bring_about(app, Latest(), None, agreed=True)
 
 
 def _become(command: list[str]) -> NoReturn:

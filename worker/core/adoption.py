@@ -1,10 +1,9 @@
 """Believing the version table: what the planner takes over from it by itself, and what a person tells it to accept."""
 
-from dataclasses import dataclass
-
 from worker.core.bundle import Bundle
 from worker.core.content import contradiction
 from worker.core.plan import Adopt, Entry, Observed, Progress, Refused, UpToDate, entry_of, listed
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

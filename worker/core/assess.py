@@ -1,10 +1,10 @@
 """From the ledger and the line's bundles to the readiness row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from worker.core.plan import Observed
 from worker.core.readiness import Identity, Readiness, VersionTable, served_bundles
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Back-off: exponential with full jitter. The caller brings the randomness."""
 
-from dataclasses import dataclass
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Who waits for whom around a migration, for how long, and what to say where that was too long."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 from worker.core.duration import format_duration
+from worker.core.value import dataclass
 
 
 class Kind(Enum):

@@ -1,9 +1,8 @@
 """Bundles: an immutable, ordered set of migrations with a label and a digest over its content."""
 
-import tomllib
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from hashlib import sha256
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from worker.core.limits import (
 )
 from worker.core.migration import MAX_VERSION, Direction, Migration, Side, parse_file_name, parse_side
 from worker.core.seal import Seal, parse_seal
+from worker.core.value import dataclass
 from worker.errors import BundleError, RefusedError
 
 
@@ -261,6 +261,8 @@ def parse_manifest(raw: bytes) -> Manifest:
 
 
 def _toml(raw: bytes) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415  most bundles have no such file
+
     try:
         text = raw.decode("utf-8").removeprefix("\ufeff")
         _check_dots(text)

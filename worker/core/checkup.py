@@ -1,11 +1,11 @@
 """A check-up: what a live database's facts mean for a first run, from what would fail to what may surprise."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from worker.core.findings import Finding, error, fine, warning
 from worker.core.standing import Standing, obstacles, obstacles_to_looking
 from worker.core.target import quote_identifier
+from worker.core.value import dataclass
 
 _NEWEST_TESTED = 18
 _SHOWN = 3

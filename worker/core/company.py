@@ -1,9 +1,10 @@
 """Who else of the program is connected to a target's database, told by the names of the sessions."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+
+from worker.core.value import dataclass
 
 PREFIX = "tidegate"
 """How the names begin under which the program's own sessions are seen."""

@@ -1,10 +1,10 @@
 """A bundle's files beside the ledger: what contradicts it, and which rewritten files a person accepts."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from worker.core.bundle import Bundle
 from worker.core.plan import Observed, Refused, listed
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ they differ from one environment to the next by right. Nor are partitions, which
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from worker.core.drift_events import DriftFound, DriftGone
 from worker.core.event import Event
 from worker.core.fingerprint import Deviation, Fingerprint, Parts, Thing, deviating
+from worker.core.value import dataclass
 
 _NAMED = 5
 

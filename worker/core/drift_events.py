@@ -1,9 +1,9 @@
 """What a worker's look at the catalogue finds, as events."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from worker.core.event import Event, Level
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import TypeVar
 from urllib.parse import unquote
 
 from worker.core.dsn_syntax import split_dsn
+from worker.core.pattern import pattern
+from worker.core.value import dataclass
 from worker.errors import SettingError
 
 DEFAULT_PORT = 5432
@@ -17,7 +19,7 @@ _MAX_PORT = 65_535
 
 # asyncpg sends what it does not know as a server setting, and the server refuses the connection. These are read here,
 # or are the clients' own: libpq's, lib/pq's, pgx's, SQLAlchemy's and Prisma's.
-_NOT_FOR_THE_SERVER = re.compile(
+_NOT_FOR_THE_SERVER = pattern(
     r"""
     host | hostaddr | port | user | password | passfile | dbname | database | options | application_name
     | connect_timeout | fallback_application_name | target_session_attrs | ssl\w* | keepalives\w* | tcp_user_timeout
@@ -29,10 +31,10 @@ _NOT_FOR_THE_SERVER = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_SERVER_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_SERVER_SETTING = pattern(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 # An undecodable byte of the environment reaches Python as a lone surrogate.
-_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
-_ROLE_OPTION = re.compile(r"(?:^|\s)(?:-c\s*|--)role=((?:\\.|[^\s\\])+)")
+_NO_TEXT = pattern("[\x00\ud800-\udfff]")
+_ROLE_OPTION = pattern(r"(?:^|\s)(?:-c\s*|--)role=((?:\\.|[^\s\\])+)")
 _Choice = TypeVar("_Choice", bound=Enum)
 
 

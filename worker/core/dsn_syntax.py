@@ -6,12 +6,13 @@ No error quotes the text that it is about, since a piece of it may be a password
 import re
 from urllib.parse import unquote
 
+from worker.core.pattern import pattern
 from worker.errors import SettingError
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_POSTGRES_SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?|pgx[0-9]?")
-_BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?")
-_KEYWORD_PAIR = re.compile(
+_SCHEME = pattern(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_POSTGRES_SCHEME = pattern(r"postgres(ql)?(\+[a-z0-9_]+)?|pgx[0-9]?")
+_BRACKETED = pattern(r"\[([^\]]*)\](?::(.*))?")
+_KEYWORD_PAIR = pattern(
     r"\s*([A-Za-z_][A-Za-z0-9_-]*)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)(?:[^\s\\]|\\.)*)?)(?=\s|$)",
     re.DOTALL,
 )

@@ -2,11 +2,13 @@
 
 import re
 
+from worker.core.pattern import pattern
+
 MAX_DURATION_MS = 2**31 - 1
 """About 24.8 days: the most that Postgres takes for a timeout, an int of milliseconds."""
 
 _UNITS_MS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
-_DURATION = re.compile(r"0*([0-9]+)(ms|s|m|h)", re.ASCII)
+_DURATION = pattern(r"0*([0-9]+)(ms|s|m|h)", re.ASCII)
 _MAX_DIGITS = len(str(MAX_DURATION_MS))
 
 

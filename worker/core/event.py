@@ -6,9 +6,10 @@ dataclass fields, and its level is part of the class. Nothing in an event is a s
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
+
+from worker.core.value import dataclass
 
 
 class Level(Enum):

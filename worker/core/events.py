@@ -1,9 +1,9 @@
 """What happens to a worker, its database, its bundles, jobs and gates, as events."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from worker.core.event import Event, Level, Outcome
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

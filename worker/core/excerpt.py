@@ -1,9 +1,9 @@
 """The line of a file that a message is about, and the place in it."""
 
 import re
-from dataclasses import dataclass
 
 from worker.core.tokens import token_end
+from worker.core.value import dataclass
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 # A control character would move the cursor; each becomes one that is as wide as what it stands for in the column.

@@ -1,6 +1,6 @@
 """What is known of a failed statement, as plain values that can be logged, stored and shown."""
 
-from dataclasses import dataclass
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """A finding: what a look at a live database showed, why it matters, and what mends it."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from worker.core.value import dataclass
 
 
 class Severity(Enum):

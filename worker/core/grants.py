@@ -4,11 +4,11 @@ It can be run again at any time, also after the tables that it gives rights on h
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from shlex import quote
 
 from worker.core.standing import role_option
 from worker.core.target import Target, quote_identifier, quote_literal
+from worker.core.value import dataclass
 
 MARK = "$tidegate$"
 """The dollar quote of the DO blocks; no name may hold it."""

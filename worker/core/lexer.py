@@ -7,10 +7,10 @@ of the file and with nothing else, whatever the file holds.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 
 from worker.core.tokens import GAP, INNER_RUN, ROUTINE, ROUTINE_RUN, RUN, SPACE, keywords, run_end, token_end
+from worker.core.value import dataclass
 
 BOM = "\ufeff"
 

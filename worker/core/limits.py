@@ -1,8 +1,8 @@
 """What a bundle may hold at most, and how it and its files may be named."""
 
-import re
 from typing import Final
 
+from worker.core.pattern import pattern
 from worker.errors import BundleError, RefusedError
 
 MANIFEST_NAME: Final = "bundle.toml"
@@ -24,7 +24,7 @@ MAX_TOTAL_BYTES: Final = 512 * 1024 * 1024
 """All files of a bundle together."""
 
 _MAX_NAME_BYTES: Final = 255
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+_LABEL = pattern(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
 
 def check_count(source: str, count: int) -> None:

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from worker.core.findings import Severity
+from worker.core.value import dataclass
 
 # Every migration is run under a lock timeout, and cancelled when it keeps the application waiting for long; one that
 # is cut half-way through is taken up where it was.

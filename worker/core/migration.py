@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
+from functools import lru_cache
 from hashlib import sha256
 
 from worker.core.duration import parse_duration
+from worker.core.limits import MAX_FILES
+from worker.core.pattern import pattern
+from worker.core.value import dataclass
 from worker.errors import BundleError
 
 MAX_VERSION = 2**63 - 1
@@ -73,10 +77,11 @@ class Migration:
     down: Side | None
 
 
-_FILE_NAME = re.compile(r"([0-9]+)_(.*)\.(down|up)\.(.*)", re.ASCII)
+_FILE_NAME = pattern(r"([0-9]+)_(.*)\.(down|up)\.(.*)", re.ASCII)
 _MAX_VERSION_DIGITS = len(str(MAX_VERSION))
 
 
+@lru_cache(maxsize=2 * MAX_FILES)
 def parse_file_name(raw: str) -> FileName | None:
     r"""Take a base name apart by golang-migrate's grammar, `^([0-9]+)_(.*)\.(down|up)\.(.*)$`.
 
@@ -123,9 +128,11 @@ def _decode(file: str, raw: bytes) -> str:
     return text.removeprefix("\ufeff")
 
 
-_LEADING = re.compile(r"[\ufeff \t\n\r\f\v]+|--(?P<line>[^\r\n]*)|(?P<block>/\*)")
-_BLOCK_EDGE = re.compile(r"/\*|\*/")
-_DIRECTIVE = re.compile(r"[ \t]*tidegate:(?P<settings>.*)", re.IGNORECASE)
+_NOTHING_SAID = Directives()
+_BEFORE_A_TOKEN = ("\ufeff", " ", "\t", "\n", "\r", "\f", "\v", "--", "/*")
+_LEADING = pattern(r"[\ufeff \t\n\r\f\v]+|--(?P<line>[^\r\n]*)|(?P<block>/\*)")
+_BLOCK_EDGE = pattern(r"/\*|\*/")
+_DIRECTIVE = pattern(r"[ \t]*tidegate:(?P<settings>.*)", re.IGNORECASE)
 
 
 def parse_directives(sql: str, file: str) -> Directives:
@@ -137,7 +144,9 @@ def parse_directives(sql: str, file: str) -> Directives:
     Raises:
         BundleError: An unknown or repeated key, or a value that it does not take; names the file and the line.
     """
-    directives = Directives()
+    if not sql.startswith(_BEFORE_A_TOKEN):
+        return _NOTHING_SAID
+    directives = _NOTHING_SAID
     seen: set[str] = set()
     for offset, comment in _leading_comments(sql):
         if (found := _DIRECTIVE.fullmatch(comment)) is None:

@@ -1,10 +1,10 @@
 """What happens to a migration while it runs, as events."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from worker.core.event import Event, Level, Outcome
 from worker.core.failure import Failure
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

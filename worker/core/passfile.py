@@ -3,9 +3,10 @@
 import re
 
 from worker.core.dsn import Address
+from worker.core.pattern import pattern
 
 _FIELD = r"((?:[^\\:]|\\.)*)"
-_LINE = re.compile(rf"{_FIELD}:{_FIELD}:{_FIELD}:{_FIELD}:(.*)")
+_LINE = pattern(rf"{_FIELD}:{_FIELD}:{_FIELD}:{_FIELD}:(.*)")
 
 
 def find_password(text: str, address: Address, database: str, user: str) -> str | None:

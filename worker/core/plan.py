@@ -4,11 +4,12 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
 from worker.core.migration import Direction, Migration
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

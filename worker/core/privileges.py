@@ -1,7 +1,6 @@
 """From a server's "permission denied" to the grant that is missing."""
 
-import re
-
+from worker.core.pattern import pattern
 from worker.core.target import quote_identifier
 
 _RIGHTS = {
@@ -28,9 +27,9 @@ _OWNED = (
     "type",
     "publication",
 )
-_DENIED = re.compile(rf"permission denied for ({'|'.join(_RIGHTS)}) (.+)")
+_DENIED = pattern(rf"permission denied for ({'|'.join(_RIGHTS)}) (.+)")
 # To refresh a materialized view takes ownership up to PostgreSQL 16, and MAINTAIN, which 16 does not know, from 17 on.
-_OWNER = re.compile(rf"(?:must be owner of|permission denied for(?= materialized)) ({'|'.join(_OWNED)}) (.+)")
+_OWNER = pattern(rf"(?:must be owner of|permission denied for(?= materialized)) ({'|'.join(_OWNED)}) (.+)")
 
 
 def missing_grant(message: str, role: str) -> str | None:

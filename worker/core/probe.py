@@ -4,11 +4,11 @@ A gate asks the row alone (`worker.core.readiness`); this asks besides whether t
 and goes on working. That is why it does not belong in the readiness probe of an API.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 
 from worker.core.readiness import NotReady, OfBundle, Ready, Requirement, Verdict, Why, judge
 from worker.core.snapshot import Snapshot, TargetStatus
+from worker.core.value import dataclass
 
 
 class Obstacle(Enum):

@@ -4,11 +4,11 @@ The SQL function `ready()` states the same rule for other languages; a test hold
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
 
 from worker.core.migration import Gate, Migration
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

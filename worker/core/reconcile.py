@@ -4,12 +4,12 @@ The same question is asked three times: of an unlocked look, under the lock, and
 the last answer leads to a write.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
 
 from worker.core.job import SETTLED, JobState
 from worker.core.plan import Plan, Refused, UpToDate
+from worker.core.value import dataclass
 
 
 class Insistence(Enum):

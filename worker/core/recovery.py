@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from itertools import islice
 
 from worker.core.statements import Kind, classify
 from worker.core.tokens import keywords, spans
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ on the statement's own table, and of the definition that the statement asks for.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 
 from worker.core.recovery import Build, Detach, Drop, Opaque, Presence, QualifiedName, Repeatable, Wanted
 from worker.core.target import quote_identifier
+from worker.core.value import dataclass
 
 
 class Before(Enum):

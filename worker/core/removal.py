@@ -1,12 +1,12 @@
 """Removal of the control schema: what would go, what stays, and what stands in the way."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from worker.core.job import JobState
 from worker.core.migration import Direction
 from worker.core.plan import Refused, VersionRow
 from worker.core.target import Target
+from worker.core.value import dataclass
 
 _SHOWN = 5
 

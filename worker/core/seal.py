@@ -5,12 +5,12 @@ bytes of the files that are at hand. A list of files that is not stored cannot d
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
 from worker.core.limits import MAX_SEAL_BYTES, SEAL_NAME, check_label
+from worker.core.value import dataclass
 from worker.errors import BundleError, RefusedError
 
 DOMAIN: Final = b"tidegate bundle signature 1\n"

@@ -1,8 +1,7 @@
 """What is seen of a migration from outside while it runs: whom it waits for, who waits for it, how far it has come."""
 
-from dataclasses import dataclass
-
 from worker.core.blocking import Blocker, Waiter
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

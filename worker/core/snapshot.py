@@ -4,7 +4,6 @@ It lives as long as a moment; what belongs to a target was read together with it
 known from its own events.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from worker.core.blocking import Blocker, Waiter
@@ -14,6 +13,7 @@ from worker.core.failure import Failure
 from worker.core.job import JobState
 from worker.core.readiness import Identity, Readiness
 from worker.core.sighting import Progress
+from worker.core.value import dataclass
 
 BUNDLES = 20
 """So many of a line's newest bundles are known."""

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from worker.core.lexer import BOM, Scan, Statement, line_ends, scan
 from worker.core.statements import Kind, classify
+from worker.core.value import dataclass
 from worker.errors import BundleError
 
 _RESTRICT = re.compile(r"\\(?:un)?restrict(?![^ \t\r\n])")

@@ -5,11 +5,11 @@ make things that the next run may not touch, so it is refused before it changes 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from shlex import quote
 
 from worker.core.findings import Finding, error
 from worker.core.target import Target, quote_identifier
+from worker.core.value import dataclass
 
 _SET_OPTION_VERSION = 160_000
 

@@ -1,12 +1,12 @@
 """What a person must know within seconds: what goes on, whom it waits for or keeps waiting, and what to do."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 from worker.core.job import JobState
 from worker.core.probe import probe
 from worker.core.readiness import Requirement
 from worker.core.snapshot import Blocked, LockWait, Running, Snapshot, TargetStatus, Waiting
+from worker.core.value import dataclass
 
 
 class Tone(Enum):

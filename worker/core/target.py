@@ -1,9 +1,9 @@
 """A target: the schema and version table that a bundle is applied to, inside one database."""
 
-import re
-from dataclasses import dataclass
+from worker.core.pattern import pattern
+from worker.core.value import dataclass
 
-_PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
+_PLAIN = pattern(r"[a-z_][a-z0-9_$]*")
 
 
 def quote_identifier(name: str) -> str:

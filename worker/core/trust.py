@@ -1,11 +1,11 @@
 """Whether a seal says enough: who has to have signed, for what, and how old a bundle may be."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 
 from worker.core.seal import KEY_ID_DIGITS, Claims, Seal, render_time
+from worker.core.value import dataclass
 
 
 class Policy(Enum):

@@ -1,14 +1,15 @@
 """The version table's name as golang-migrate reads it: one identifier, or one or two quoted parts."""
 
-import re
-from dataclasses import dataclass
 from enum import Enum
+
+from worker.core.pattern import pattern
+from worker.core.value import dataclass
 
 MAX_IDENTIFIER_BYTES = 63
 """Postgres cuts longer identifiers short, NAMEDATALEN - 1."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_QUOTED = re.compile(r'"([^"]+)"(?:\."([^"]+)")?')
+_CONTROL = pattern(r"[\x00-\x1f\x7f]")
+_QUOTED = pattern(r'"([^"]+)"(?:\."([^"]+)")?')
 
 
 class Quoting(Enum):

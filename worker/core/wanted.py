@@ -6,11 +6,11 @@ that starts during a rollback changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
 
 from worker.core.bundle import Relation, derived_label, relation
+from worker.core.value import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ GET and HEAD only; every error is an object with `error` and, where there is one
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 
@@ -29,6 +28,7 @@ from worker.core.probe import probe
 from worker.core.readiness import Requirement
 from worker.core.snapshot import Snapshot
 from worker.core.status_document import status_document
+from worker.core.value import dataclass
 from worker.errors import UsageError
 from worker.http.guard import Guard
 from worker.http.query import parse

@@ -1,9 +1,8 @@
 """For which requirements the gate of a target is open, and why not for the others."""
 
-from dataclasses import dataclass
-
 from worker.core.readiness import AtLeast, NotReady, OfBundle, Readiness, Ready, Requirement, judge
 from worker.core.snapshot import TargetStatus
+from worker.core.value import dataclass
 
 _BUNDLES = 6
 

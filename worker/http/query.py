@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from worker.core.migration import MAX_VERSION
 from worker.core.readiness import AtLeast, OfBundle, Requirement
+from worker.core.value import dataclass
 from worker.errors import UsageError
 
 _TAKES = "/readyz takes at_least=VERSION or bundle=LABEL, and target=SCHEMA.TABLE, each at most once"

@@ -7,7 +7,7 @@ again, never what it missed, and the server cuts one that does not read at all.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import anyio
@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from worker.core.snapshot import Snapshot
+from worker.core.value import dataclass
 from worker.http.words import iso
 
 PATH = "/events"

@@ -1,12 +1,13 @@
 """Adopt: a person has the ledger follow a version table that another program moved."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from worker.core.adoption import Accept, accept
 from worker.core.bundle import Bundle
 from worker.core.events import LedgerAdopted
 from worker.core.plan import Observed, Refused, UpToDate
 from worker.core.target import Target
+from worker.core.value import dataclass
 from worker.jobs.amend import amending, current, holding
 from worker.jobs.look import View, look, look_settled
 from worker.jobs.offer import refused

@@ -1,7 +1,6 @@
 """What a person answers about a statement that was in doubt: it took effect, or it did not and is to run."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 
 from worker.applier.messages import Work
 from worker.applier.recover import asked, settling
@@ -9,6 +8,7 @@ from worker.applier.run import read
 from worker.core.migration import Migration
 from worker.core.plan import Progress
 from worker.core.script import Mode, Segment
+from worker.core.value import dataclass
 from worker.errors import BundleError, RefusedError
 from worker.jobs.amend import amending, holding
 from worker.jobs.look import View, look

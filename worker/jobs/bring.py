@@ -11,11 +11,9 @@ from worker.core.reconcile import Action, Insistence
 from worker.core.wanted import Intent
 from worker.jobs.decide import Decision, decide, decide_early
 from worker.jobs.look import Control, View, is_wanted, look, look_settled
-from worker.jobs.offer import publish
 from worker.jobs.preflight import check_standing
 from worker.jobs.published import learn, load
 from worker.jobs.site import Report, Request, Site
-from worker.jobs.work import work_out
 from worker.postgres.home_half import HomeHalf
 from worker.postgres.lock import Held, Keys, hold, raise_fence
 from worker.postgres.session import Session
@@ -89,10 +87,13 @@ class _Bringing:
         if offer is None:
             return await self._look()
         view = await self._noted(await look_settled(self._session, self._site, self._at_hand))
-        if not is_wanted(view, offer):
-            check_standing(view.survey.standing)
+        if is_wanted(view, offer):
+            return view
+        from worker.jobs.offer import publish  # noqa: PLC0415  with the planner behind it, and needed once a bundle
+
+        check_standing(view.survey.standing)
         await publish(self._session, self._site, view, offer, Intent.AUTOMATIC)
-        return view if is_wanted(view, offer) else await self._look()
+        return await self._look()
 
     async def _under_lock(self, keys: Keys, waited: float) -> Report:
         view = await self._look()
@@ -145,6 +146,8 @@ class _Bringing:
         early = decide_early(self._site, self._request, view, self._given)
         if early is not None:
             return early
+        from worker.jobs.work import work_out  # noqa: PLC0415  the same
+
         bundle = self._given or await self._wanted(view)
         work = await work_out(self._session, self._site, view, bundle, self._request.goal)
         return decide(self._site, self._request, view, self._given, work)

@@ -1,14 +1,17 @@
 """Gathers what decides about a request at a target as it was seen, and has the core decide."""
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from worker.core.bundle import Bundle
 from worker.core.plan import Plan
 from worker.core.reconcile import Action, Asked, JobSeen, Row, Scope, Seen, Subject, next_action
+from worker.core.value import dataclass
 from worker.jobs.look import View, is_wanted
 from worker.jobs.readiness import is_settled, is_stale
 from worker.jobs.site import LATEST, Request, Result, Site
-from worker.jobs.work import Work
+
+if TYPE_CHECKING:
+    from worker.jobs.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class Decision:
     action: Action
     result: Result
     why: str | None = None
-    work: Work | None = None
+    work: "Work | None" = None
 
 
 def decide_early(site: Site, request: Request, view: View, given: Bundle | None) -> Decision | None:
@@ -27,12 +30,12 @@ def decide_early(site: Site, request: Request, view: View, given: Bundle | None)
     return None if decision.action is Action.PLAN else decision
 
 
-def decide(site: Site, request: Request, view: View, given: Bundle | None, work: Work) -> Decision:
+def decide(site: Site, request: Request, view: View, given: Bundle | None, work: "Work") -> Decision:
     """Decide with a plan, made with the given bundle or else with the wanted one."""
     return _decision(request, view, _seen(site, view, given, work.plan), work)
 
 
-def _decision(request: Request, view: View, seen: Seen, work: Work | None) -> Decision:
+def _decision(request: Request, view: View, seen: Seen, work: "Work | None") -> Decision:
     decided = next_action(Asked(request.insistence, _scope(request, view)), seen)
     if decided.why is None:
         return Decision(decided.action, Result.UP_TO_DATE, work=work)

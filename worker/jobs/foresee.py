@@ -1,7 +1,6 @@
 """What the migrations of a preview will lock, and how large that is; nothing is changed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from worker.applier.run import read
 from worker.core.migration import Direction, Side
@@ -9,6 +8,7 @@ from worker.core.plan import Run
 from worker.core.script import Script
 from worker.core.statement_locks import locks_of
 from worker.core.table_locks import MigrationLocks, Relation, TableLock, TableSize, Whose
+from worker.core.value import dataclass
 from worker.postgres.session import Session
 from worker.postgres.sizes import read_sizes
 

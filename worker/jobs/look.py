@@ -1,10 +1,11 @@
 """Looks at a target without a lock: enough to say that there is nothing to do, or to show it to a person."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from worker import control_schema
 from worker.core.bundle import Bundle, OrderPolicy
+from worker.core.value import dataclass
 from worker.core.wanted import AlreadyWanted, Intent, Offer, decide_publish
 from worker.errors import RefusedError
 from worker.jobs.preflight import check_sight
@@ -86,7 +87,7 @@ async def look(session: Session, site: Site, offer: Bundle | None = None) -> Vie
     observation = await _with_rivals(session, seen, site, sight.observation, has_control=True)
     followed = line if sight.target is None else _followed(seen, said, sight.target)
     # Upgrades are additive within a major version: an older one says all that a decision needs.
-    control = Control.CURRENT if control_schema.covers(sight.versions, session.control) else Control.OLDER
+    control = Control.CURRENT if control_schema.covers(sight.versions) else Control.OLDER
     return View(seen, control, followed, observation, sight.wanted, sight.target, sight.job)
 
 

@@ -1,12 +1,12 @@
 """Repair: a person accepts files that were rewritten in place after they had been applied."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from worker.core.bundle import Bundle
 from worker.core.content import Rewritten, accepted, rewritten
 from worker.core.plan import Refused
 from worker.core.target import Target
+from worker.core.value import dataclass
 from worker.jobs.amend import amending, current, holding
 from worker.jobs.look import View, look
 from worker.jobs.offer import refused

@@ -1,6 +1,5 @@
 """What a job is about: where it works, what is asked for, and what came of it."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 from worker.applier.limits import Limits
@@ -10,6 +9,7 @@ from worker.core.plan import Goal, Latest
 from worker.core.readiness import Readiness
 from worker.core.reconcile import Insistence
 from worker.core.target import Target
+from worker.core.value import dataclass
 
 LATEST = Latest()
 

@@ -54,7 +54,7 @@ async def _removal(session: Session, site: Site) -> Removal | None:
     if not seen.has_control:
         return None
     check_sight(seen.standing)
-    if not control_schema.matches(await control_versions(session), session.control):
+    if not control_schema.matches(await control_versions(session)):
         raise RefusedError(
             f"the control schema {session.control} is of another version than this program",
             hint="where it is older, tidegate admin upgrade brings it up; else use the program that made it",

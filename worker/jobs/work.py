@@ -1,12 +1,12 @@
 """Gathers what a plan needs, and has the core plan: the same for what is shown as for what is done."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from worker.core.bundle import Bundle
 from worker.core.lender import lenders
 from worker.core.plan import Borrowed, Entry, Goal, Plan
 from worker.core.planner import lacking, plan
+from worker.core.value import dataclass
 from worker.errors import RefusedError
 from worker.jobs.look import View, order_of
 from worker.jobs.published import load

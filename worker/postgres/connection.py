@@ -230,8 +230,12 @@ async def closing(conn: "Connection[Record]") -> "AsyncIterator[Connection[Recor
     """Close the connection at the end of the block, whatever ended it."""
     try:
         yield conn
-    finally:
+    except BaseException:
         await close(conn)
+        raise
+    # Nothing runs on it any more, so that there is nothing to shield: cancelled, it is cut, and that ends it as well.
+    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        await conn.close(timeout=CLOSE_TIMEOUT_S)
 
 
 async def close(conn: "Connection[Record]") -> None:

@@ -8,7 +8,7 @@ SELECT pg_advisory_xact_lock(hashtextextended(:'schema' || ' line ' || $1, 0)),
 
 -- name: published
 -- Every bundle of a line, oldest first. $1: line.
-SELECT id, label, digest, names, checksums, required, serves, order_policy, wanted_seq,
+SELECT id, label, digest, names, checksums, required::text[] AS required, serves, order_policy, wanted_seq,
     withdrawn_at IS NOT NULL AS withdrawn, intent, published_at, published_by, wanted_at
 FROM :"schema".bundle WHERE line = $1 ORDER BY id;
 
@@ -21,7 +21,7 @@ ON CONFLICT (checksum) DO NOTHING;
 -- name: insert_bundle
 -- $1: line, $2: label, $3: digest, $4: names, $5: checksums, $6: required, $7: serves, $8: order, $9: intent, $10: seal.
 INSERT INTO :"schema".bundle (line, label, digest, names, checksums, required, serves, order_policy, intent, seal)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+VALUES ($1, $2, $3, $4, $5, $6::text[]::bigint[], $7, $8, $9, $10)
 RETURNING id;
 
 -- name: make_wanted
@@ -37,7 +37,7 @@ SELECT pg_notify($2, $3);
 -- name: publish
 -- All of it by the function, for a role that has no right on the tables. $1: line, $2: label, $3: names, $4: contents,
 -- $5: required, $6: serves, $7: order, $8: intent, $9: seal.
-SELECT outcome FROM :"schema".publish($1, $2, $3, $4, $5, $6, $7, $8, $9);
+SELECT outcome FROM :"schema".publish($1, $2, $3, $4, $5::text[]::bigint[], $6, $7, $8, $9);
 
 -- name: withdraw_by_function
 -- $1: line, $2: label.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import MAXYEAR, MINYEAR, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from worker.core.limits import MAX_SEAL_BYTES
 from worker.core.migration import Direction, FileName, parse_file_name
 from worker.core.readiness import required_versions
 from worker.core.seal import render_seal
+from worker.core.value import dataclass
 from worker.core.wanted import (
     AlreadyWanted,
     Intent,
@@ -253,13 +254,13 @@ class HomeHalf:
             await self._conn.execute(self._sql["forget_events"])
 
 
-def _columns(bundle: Bundle) -> tuple[list[str], list[bytes], list[int], int | None, str | None]:
+def _columns(bundle: Bundle) -> tuple[list[str], list[bytes], list[str], int | None, str | None]:
     """Names, contents, the versions that a gate waits for, the oldest served, and the order policy."""
     manifest = bundle.manifest
     return (
         list(bundle.files),
         list(bundle.files.values()),
-        list(required_versions(bundle.migrations)),
+        list(map(str, required_versions(bundle.migrations))),
         manifest.serves,
         None if manifest.order is None else manifest.order.value,
     )
@@ -282,7 +283,7 @@ def row_of(row: "Record") -> Row:
         Published(row["id"], row["label"], row["digest"], row["wanted_seq"], row["withdrawn"], sums),
         names,
         checksums,
-        tuple(version for version in row["required"] if isinstance(version, int)),
+        tuple(int(version) for version in row["required"] if isinstance(version, str)),
         row["serves"],
         None if row["order_policy"] is None else OrderPolicy(row["order_policy"]),
         Intent(row["intent"]),

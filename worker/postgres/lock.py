@@ -24,7 +24,6 @@ The protocol, in order:
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import anyio
 
@@ -34,6 +33,7 @@ from worker.core.company import PREFIX
 from worker.core.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
 from worker.core.lock_keys import control_key, golang_keys, target_key
 from worker.core.target import Target, quote_identifier, quote_literal
+from worker.core.value import dataclass
 from worker.errors import TimedOutError
 from worker.postgres.faults import DRIVER_ERRORS, told
 from worker.postgres.queries import queries

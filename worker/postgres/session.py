@@ -1,12 +1,13 @@
 """A session: one connection, and what everything that runs on it needs to know."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from worker.core.checkpoint import Checkpoint, pass_by
 from worker.core.event import Emitter
 from worker.core.sighting import Sighting, overlook
+from worker.core.value import dataclass
 
 if TYPE_CHECKING:
     from asyncpg import Record

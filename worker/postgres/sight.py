@@ -1,10 +1,9 @@
 """Sight: everything that deciding about a target needs, of both halves, read at once."""
 
-from dataclasses import dataclass
-
 import asyncpg
 
 from worker.core.target import Target
+from worker.core.value import dataclass
 from worker.postgres.faults import told
 from worker.postgres.home_half import Job, Row, TargetRow, job_of, row_of
 from worker.postgres.queries import queries

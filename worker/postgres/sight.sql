@@ -12,8 +12,8 @@ FROM (:observe) AS o
 CROSS JOIN (:control_versions) AS c
 LEFT JOIN :"schema".target AS t ON t.name = $1
 LEFT JOIN LATERAL (
-    SELECT id, label, digest, names, checksums, required, serves, order_policy, wanted_seq, false AS withdrawn,
-        intent, published_at, published_by, wanted_at
+    SELECT id, label, digest, names, checksums, required::text[] AS required, serves, order_policy, wanted_seq,
+        false AS withdrawn, intent, published_at, published_by, wanted_at
     FROM :"schema".bundle
     WHERE line = coalesce(t.line, $2) AND withdrawn_at IS NULL AND wanted_seq IS NOT NULL
     ORDER BY wanted_seq DESC LIMIT 1

@@ -1,9 +1,9 @@
 """What a gate's session stands on: which server it really talks to, and what its role may read."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.core.job import JobState
+from worker.core.value import dataclass
 from worker.postgres.queries import queries
 
 if TYPE_CHECKING:

@@ -161,11 +161,11 @@ SELECT
 -- Everything that planning needs of the target half, in one row. $1: target; :version_table is its table.
 SELECT
     v.version AS v_version, v.dirty AS v_dirty,
-    l.versions AS l_versions, l.names AS l_names, l.checksums AS l_checksums,
+    l.versions::text[] AS l_versions, l.names AS l_names, l.checksums AS l_checksums,
     j.version AS j_version, j.direction AS j_direction, j.done AS j_done, j.cut AS j_cut, j.cut_pid AS j_cut_pid,
     j.cut_at AS j_cut_at,
-    r.target AS r_target, r.bundle AS r_bundle, r.versions AS r_versions, r.lowest_pending AS r_lowest_pending,
-    r.deferred AS r_deferred, r.bundles AS r_bundles, r.serves AS r_serves, r.version_table AS r_version_table,
+    r.target AS r_target, r.bundle AS r_bundle, r.versions::text[] AS r_versions, r.lowest_pending AS r_lowest_pending,
+    r.deferred::text[] AS r_deferred, r.bundles AS r_bundles, r.serves AS r_serves, r.version_table AS r_version_table,
     r.system_identifier AS r_system, r.database_oid AS r_database, r.epoch AS r_epoch,
     f.epoch AS f_epoch, f.pinned AS f_pinned, f.pinned_at AS f_pinned_at
 FROM (
@@ -257,7 +257,7 @@ SELECT DISTINCT target FROM :"schema".ledger;
 INSERT INTO :"schema".readiness (
     target, bundle, versions, lowest_pending, deferred, bundles, serves, version_table,
     system_identifier, database_oid, epoch, worker)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+VALUES ($1, $2, $3::text[]::bigint[], $4, $5::text[]::bigint[], $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (target) DO UPDATE SET
     bundle = excluded.bundle, versions = excluded.versions, lowest_pending = excluded.lowest_pending,
     deferred = excluded.deferred, bundles = excluded.bundles, serves = excluded.serves,

@@ -4,7 +4,6 @@ The writes go into a transaction that the caller opened with `fenced`, so that s
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from worker.core.plan import Entry, Observed, Progress, VersionRow
 from worker.core.readiness import Identity, Readiness, VersionTable
 from worker.core.standing import Intruder, Owner, Role, Standing
 from worker.core.target import Target, quote_identifier, quote_literal
+from worker.core.value import dataclass
 from worker.errors import RefusedError
 from worker.postgres.faults import told
 from worker.postgres.lock import Held
@@ -272,9 +272,9 @@ class TargetHalf:
             self._sql["write_readiness"],
             self._target.name,
             row.bundle,
-            list(row.versions),
+            list(map(str, row.versions)),
             row.lowest_pending,
-            list(row.deferred),
+            list(map(str, row.deferred)),
             list(row.bundles),
             row.serves,
             row.version_table.value,
@@ -342,7 +342,7 @@ def observe_sql(sql: str, target: Target, *, has_table: bool) -> str:
 
 def observation_of(row: "Record") -> Observation:
     """An observation, from the columns of the query `observe`."""
-    ledger = tuple(map(Entry, row["l_versions"], row["l_names"], row["l_checksums"]))
+    ledger = tuple(map(Entry, map(int, row["l_versions"]), row["l_names"], row["l_checksums"]))
     observed = Observed(ledger, _version_row(row), _progress(row))
     readiness = None if row["r_target"] is None else _readiness(row)
     return Observation(observed, readiness, row["f_epoch"], row["f_pinned"], row["f_pinned_at"])

@@ -10,6 +10,7 @@ from worker.core.bundle import OrderPolicy
 from worker.core.dsn import parse_port
 from worker.core.duration import parse_duration
 from worker.core.migration import MAX_VERSION
+from worker.core.pattern import pattern
 from worker.core.readiness import AtLeast, OfBundle
 from worker.core.seal import MAX_SEQUENCE
 from worker.core.trust import Policy
@@ -23,14 +24,14 @@ MAX_SCHEMA_BYTES = 50
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-_SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]*")
-_HTTP_HOST = re.compile(r"[A-Za-z0-9.:_%-]+")
-_HOST = re.compile(r"/.*|\[?[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}(%\w+)?\]?|[^\s:/\[\]]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SCHEMA = pattern(r"(?!pg_)[a-z_][a-z0-9_]*")
+_HTTP_HOST = pattern(r"[A-Za-z0-9.:_%-]+")
+_HOST = pattern(r"/.*|\[?[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}(%\w+)?\]?|[^\s:/\[\]]+")
+_CONTROL = pattern(r"[\x00-\x1f\x7f]")
 # As the server splits them: a blank inside a value has a backslash before it, and -c takes name=value.
 _OPTION = r"(?:(?:-c\s*|--)[A-Za-z_][\w.-]*=(?:\\.|[^\s\\])*|-[A-Zabd-z]\S*(?:\s+[^\s-]\S*)?)"
-_OPTIONS = re.compile(rf"\s*{_OPTION}(?:\s+{_OPTION})*\s*")
-_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://.*", re.DOTALL)
+_OPTIONS = pattern(rf"\s*{_OPTION}(?:\s+{_OPTION})*\s*")
+_SERVICE_LINK = pattern(r"(tcp|udp|sctp)://.*", re.DOTALL)
 _MAX_TEXT = 200
 _Choice = TypeVar("_Choice", bound=Enum)
 

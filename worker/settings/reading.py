@@ -1,12 +1,12 @@
 """Reading: environment and flags become one `Settings` value, or one error that names the setting."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, assert_never
 
 from worker.core.dsn import LiteralPassword, PassFile, PasswordFile
+from worker.core.pattern import pattern
 from worker.core.trust import Policy
+from worker.core.value import dataclass
 from worker.core.version_table import Quoting, VersionTableName, parse_version_table
 from worker.errors import SettingError
 from worker.settings.families import Found, find_database
@@ -30,9 +30,7 @@ from worker.settings.values import (
 _DEFAULT = "default"
 _PREFIX = "TIDEGATE_"
 # What Kubernetes adds for a service named tidegate, or tidegate-and-something.
-_SERVICE_LINK = re.compile(
-    r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
-)
+_SERVICE_LINK = pattern(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 
 
 @dataclass(frozen=True, slots=True)

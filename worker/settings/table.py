@@ -3,8 +3,7 @@
 `--help`, `admin config` and every error about a setting are made from it.
 """
 
-from dataclasses import dataclass
-
+from worker.core.value import dataclass
 from worker.settings import parsers
 from worker.settings.parsers import Parser
 

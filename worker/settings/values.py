@@ -1,11 +1,11 @@
 """The values that settings become: frozen, with durations in milliseconds and None where there is no limit."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 from worker.core.bundle import OrderPolicy
 from worker.core.readiness import AtLeast, OfBundle
 from worker.core.trust import Policy
+from worker.core.value import dataclass
 from worker.core.version_table import VersionTableName
 from worker.settings.source import Database
 

@@ -1,7 +1,6 @@
 """`tidegate plan`: what would be done, what it would lock, and what a linter says of it."""
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.cli.excerpt import pointing
@@ -11,6 +10,7 @@ from worker.core.amounts import count_text, size_text
 from worker.core.lint import Remark, Threshold, counted
 from worker.core.migration import Gate
 from worker.core.plan import Adopt, Back, Goal, To
+from worker.core.value import dataclass
 from worker.errors import ExitCode, RefusedError
 from worker.jobs.foresee import Foreseen, SizedLock, foresee
 from worker.jobs.preview import Preview, preview

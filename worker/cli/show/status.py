@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from worker.cli.output import is_drawable, print_json, print_line
 from worker.core.sighting import Sighting
 from worker.core.snapshot import Snapshot, TargetStatus
 from worker.core.status_document import status_document
+from worker.core.value import dataclass
 from worker.errors import ExitCode, NoDatabaseError, TimedOutError
 from worker.jobs.look import look
 from worker.jobs.status import panorama_of, target_status
