@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -68,6 +68,8 @@ VERBS = {
     )
 }
 
+_PURPOSE = "Brings a Postgres schema up to the level that an application needs, then opens the gate."
+
 _EXIT_CODES = """\
 exit codes:
     0  done, or nothing to do        5  no database
@@ -122,7 +124,7 @@ class SettingsParser(_Parser):
     """The parser of a verb's own verb, behind which the settings are understood too."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, formatter_class=_formatter, **options)
         _add_settings(self, default=argparse.SUPPRESS)
 
 
@@ -130,8 +132,9 @@ def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of a command line that has these words; only the verbs among them are complete."""
     parser = _Parser(
         prog="tidegate",
-        description="Brings a Postgres schema up to the level that an application needs, then opens the gate.",
-        epilog=f"{_verbs()}\n\n{_EXIT_CODES}\n\n{_EXAMPLES}\n\n{_variables()}",
+        usage="tidegate VERB [option ...]",
+        description=f"{_PURPOSE}\n\n{_EXAMPLES}\n\n{_verbs()}",
+        epilog=f"{_variables()}\n\n{_EXIT_CODES}",
         formatter_class=_formatter,
         allow_abbrev=False,
     )
@@ -139,7 +142,9 @@ def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
     _add_settings(parser, default=None)
     shared = _Parser(add_help=False, allow_abbrev=False)
     _add_settings(shared, default=argparse.SUPPRESS)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    verbs = parser.add_subparsers(
+        dest="verb", metavar="VERB", prog="tidegate", parser_class=_Parser, help=argparse.SUPPRESS
+    )
     called = VERBS.keys() & set(argv)
     # Each parser takes time to make: without a known verb they are made for the list of what there is.
     for verb in [VERBS[name] for name in called or VERBS]:
@@ -160,7 +165,21 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
         columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(1).columns or _COLUMNS
     except (OSError, ValueError):
         columns = _COLUMNS
-    return argparse.RawDescriptionHelpFormatter(prog, width=columns - 2)
+    return _Help(prog, width=columns - 2)
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Leaves the settings, which every verb takes, out of the line of usage."""
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[Any],
+        prefix: str | None = None,
+    ) -> None:
+        settings = {"database", *(setting.name for setting in SETTINGS)}
+        super().add_usage(usage, [action for action in actions if action.dest not in settings], groups, prefix)
 
 
 def _add_settings(parser: argparse.ArgumentParser, default: str | None) -> None:
