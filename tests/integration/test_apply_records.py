@@ -6,6 +6,7 @@ from tests.fixtures.jobs import Said, failure, said, up
 from tests.fixtures.jobs import files as bundle
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import worker_on
+from worker.postgres.session import PINNED_PATH
 
 EMPTY = Said(None, (), (), ())
 HARMFUL = {
@@ -98,8 +99,11 @@ async def test_start_up_parameters_are_in_force_again_behind_each_migration(data
                 "SELECT current_user::text AS role, current_setting('work_mem') AS memory,"
                 " current_setting('search_path') AS path, current_setting('lock_timeout') AS lock"
             )
+            # A migration's names are looked up in the session's own path, which what runs beside it does not see.
+            own = await worker.session.conn.fetchval("SELECT reset_val FROM pg_settings WHERE name = 'search_path'")
         assert row is not None
-        assert tuple(row) == (role, "7MB", "public", "30s")
+        assert tuple(row) == (role, "7MB", PINNED_PATH, "30s")
+        assert own == "public"
         assert await database.fetchval("SELECT applied_by FROM tidegate.ledger WHERE version = 1 LIMIT 1") == role
     finally:
         await database.execute(f"REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}; DROP ROLE {role}")

@@ -122,11 +122,11 @@ async def test_a_cancelled_transaction_leaves_the_session_clean(database: Databa
     async with worker_on(database) as worker:
         with anyio.move_on_after(0.2):
             async with transaction(worker.session, "testing"):
-                await worker.session.conn.execute("CREATE TABLE left_behind ()")
+                await worker.session.conn.execute("CREATE TABLE public.left_behind ()")
                 await worker.session.conn.execute("SELECT pg_sleep(30)")
 
         assert not worker.session.conn.is_in_transaction()
-        assert await worker.session.conn.fetchval("SELECT to_regclass('left_behind')::text") is None
+        assert await worker.session.conn.fetchval("SELECT to_regclass('public.left_behind')::text") is None
 
 
 async def test_functions_ignore_a_hostile_search_path(database: Database) -> None:

@@ -6,7 +6,7 @@ import anyio
 import asyncpg
 import pytest
 
-from tests.fixtures.cuts import SNAPSHOT, Means, cut, held_open, recovered, unrecorded
+from tests.fixtures.cuts import BEGUN, SNAPSHOT, Means, cut, held_open, recovered, unrecorded
 from tests.fixtures.jobs import Said, failing, failure, files, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, worker_on
@@ -67,7 +67,7 @@ async def test_a_build_that_was_cut_ends_with_one_valid_index(
 
 async def test_a_build_that_was_cut_before_it_began_is_repeated(database: Database) -> None:
     await up(database, ONE)
-    await cut(database, ONE | {"2": BUILD}, behind="BEGIN; LOCK TABLE a", event="relation")
+    await cut(database, ONE | {"2": BUILD}, behind="BEGIN; LOCK TABLE a", event="relation", once=BEGUN)
     assert await database.fetchval(INDEXES) is None
 
     assert await recovered(database, ONE | {"2": BUILD}) == ["repeating it: no index of that name is there"]
@@ -143,7 +143,7 @@ async def test_an_invalid_index_of_another_is_left_alone_and_named(database: Dat
 
 async def test_a_valid_index_of_another_definition_is_not_taken_for_the_one_that_was_cut(database: Database) -> None:
     await up(database, ONE)
-    await cut(database, ONE | {"2": BUILD}, behind="BEGIN; LOCK TABLE a", event="relation")
+    await cut(database, ONE | {"2": BUILD}, behind="BEGIN; LOCK TABLE a", event="relation", once=BEGUN)
     await database.execute("CREATE INDEX i ON a (y)")
 
     assert (await failure(database, ONE | {"2": BUILD})).sqlstate == "42P07"

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from tests.fixtures.cuts import READER, SNAPSHOT, WRITER, Means, cut, held_open, recovered, unrecorded
+from tests.fixtures.cuts import BEGUN, READER, SNAPSHOT, WRITER, Means, cut, held_open, recovered, unrecorded
 from tests.fixtures.jobs import Said, failing, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import worker_on
@@ -108,7 +108,7 @@ async def test_a_numbered_leftover_and_one_of_a_partition_are_found(database: Da
     await database.execute(f"CREATE INDEX {index}_ccnew1 ON a (x)")
     assert await database.execute(INVALID, f"{index}_ccnew1") == "UPDATE 1"
     body = "REINDEX INDEX CONCURRENTLY i"
-    await cut(database, one | {"2": body}, behind="BEGIN; LOCK TABLE a", event="relation")
+    await cut(database, one | {"2": body}, behind="BEGIN; LOCK TABLE a", event="relation", once=BEGUN)
 
     assert await recovered(database, one | {"2": body}) == [f'dropping the invalid index "public"."{index}_ccnew1"']
     assert (await database.fetchval(INDEXES), await said(database)) == ([index], DONE)
@@ -146,7 +146,7 @@ async def test_a_users_index_that_only_looks_like_a_leftover_is_kept(
     if not is_valid:
         assert await database.execute(INVALID, mine) == "UPDATE 1"
     body = "REINDEX TABLE CONCURRENTLY a"
-    await cut(database, one | {"2": body}, behind="BEGIN; LOCK TABLE a", event="relation")
+    await cut(database, one | {"2": body}, behind="BEGIN; LOCK TABLE a", event="relation", once=BEGUN)
 
     assert await recovered(database, one | {"2": body}) == ["repeating it: it left no index behind"]
     assert await database.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = $1::regclass", mine) is is_valid
@@ -192,7 +192,7 @@ async def test_a_detachment_whose_result_was_not_recorded_is_done(database: Data
 async def test_a_detachment_that_was_cut_before_it_began_is_repeated(database: Database) -> None:
     one = {"1": PARTITIONS}
     await up(database, one)
-    await cut(database, one | {"2": DETACH}, behind='BEGIN; LOCK TABLE "S".a', event="relation")
+    await cut(database, one | {"2": DETACH}, behind='BEGIN; LOCK TABLE "S".a', event="relation", once=BEGUN)
 
     assert await recovered(database, one | {"2": DETACH}) == ['repeating it: "S"."P 1" is still a partition']
     assert (await database.fetchval(HANGING), await said(database)) == (['"S".p2'], DONE)
