@@ -1,6 +1,7 @@
 """A bundle's files beside the ledger: what contradicts it, and which rewritten files a person accepts."""
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from worker.core.bundle import Bundle
 from worker.core.plan import Observed, Refused, listed
@@ -30,10 +31,14 @@ def rewritten(bundle: Bundle, observed: Observed) -> tuple[Rewritten, ...]:
 
 def contradiction(bundle: Bundle, observed: Observed) -> Refused | None:
     """Refuse a bundle that contradicts the ledger, or has nothing to do with it."""
-    refusal = _unrelated(bundle, observed)
+    return unrelated(bundle.versions, observed.versions) or altered(bundle, observed)
+
+
+def altered(bundle: Bundle, observed: Observed) -> Refused | None:
+    """Refuse a bundle whose files are not those that were applied."""
     changed = rewritten(bundle, observed)
-    if refusal is not None or not changed:
-        return refusal
+    if not changed:
+        return None
     return Refused(
         "checksum",
         f"{listed(one.file for one in changed)}: changed since it was applied",
@@ -44,7 +49,7 @@ def contradiction(bundle: Bundle, observed: Observed) -> Refused | None:
 
 def accepted(bundle: Bundle, observed: Observed, versions: Iterable[int]) -> tuple[Rewritten, ...] | Refused:
     """Find the rewritten files of these versions; a version that has none is refused, and all with it."""
-    refusal = _unrelated(bundle, observed)
+    refusal = unrelated(bundle.versions, observed.versions)
     if refusal is not None:
         return refusal
     found = {one.version: one for one in rewritten(bundle, observed)}
@@ -59,13 +64,13 @@ def accepted(bundle: Bundle, observed: Observed, versions: Iterable[int]) -> tup
     return tuple(found[version] for version in wanted)
 
 
-def _unrelated(bundle: Bundle, observed: Observed) -> Refused | None:
-    applied = observed.versions
-    if not applied or not applied.isdisjoint(bundle.versions):
+def unrelated(present: Iterable[int], applied: AbstractSet[int]) -> Refused | None:
+    """Refuse where versions are applied and none of those that are present is among them."""
+    if not applied or not applied.isdisjoint(present):
         return None
     return Refused(
         "unrelated",
-        f"the bundle shares no version with the {len(applied)} applied ones (highest {observed.highest})",
+        f"the bundle shares no version with the {len(applied)} applied ones (highest {max(applied)})",
         "check the directory and the version table: they seem to belong to different applications",
     )
 

@@ -6,12 +6,13 @@ they hold the invariant that planning again after any prefix of a plan's effects
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 from types import MappingProxyType
 from typing import assert_never
 
 from worker.core.adoption import adoption, untrusted
 from worker.core.bundle import Bundle, OrderPolicy
-from worker.core.content import contradiction
+from worker.core.content import altered, unrelated
 from worker.core.migration import Direction
 from worker.core.plan import (
     Adopt,
@@ -43,11 +44,12 @@ def plan(
     if isinstance(adopted, Refused):
         return adopted
     settled = _settled(observed, adopted)
-    runs = contradiction(bundle, settled) or _runs(bundle, settled, order, goal, borrowed)
+    refusal = altered(bundle, settled) or _astray(bundle, settled, goal, borrowed, adopted)
+    runs = refusal or _runs(bundle, settled, order, goal, borrowed)
     if isinstance(runs, Refused):
         return runs
     effects = (*(() if adopted is None else (adopted,)), *runs)
-    return Pending(effects) if effects else UpToDate()
+    return _cut_off(bundle, settled, runs) or (Pending(effects) if effects else UpToDate())
 
 
 def lacking(bundle: Bundle, observed: Observed, goal: Goal) -> tuple[Entry, ...]:
@@ -62,6 +64,42 @@ def lacking(bundle: Bundle, observed: Observed, goal: Goal) -> tuple[Entry, ...]
 
 def _settled(observed: Observed, adopted: Adopt | None) -> Observed:
     return observed if adopted is None else after(observed, adopted)
+
+
+def _astray(
+    bundle: Bundle, observed: Observed, goal: Goal, borrowed: Mapping[int, Borrowed], adopted: Adopt | None
+) -> Refused | None:
+    """Refuse a bundle that has nothing to do with what is applied.
+
+    A goal that only goes back is judged by what is lent too, and not at all once it is reached: the last version that
+    the bundle shares may be one of those that are undone on the way.
+    """
+    goes_back = isinstance(goal, Back) or (isinstance(goal, To) and goal.version in observed.versions)
+    if not goes_back or adopted is not None:
+        return unrelated(bundle.versions, observed.versions)
+    if not _undone(observed, goal):
+        return None
+    return unrelated((*bundle.versions, *borrowed), observed.versions)
+
+
+def _cut_off(bundle: Bundle, observed: Observed, runs: list[Run]) -> Refused | None:
+    """Refuse before the first effect what would be refused when the worker was cut off behind one of them.
+
+    That is where so much is undone, before something is applied, that nothing that the bundle shares is left.
+    """
+    downs = list(takewhile(lambda run: run.direction is Direction.DOWN, runs))
+    if not downs or len(downs) == len(runs):
+        return None
+    left = observed.versions.difference(run.migration.version for run in downs)
+    # Where nothing is left, anything can be applied; until then the last one to be undone was all that was left.
+    if unrelated(bundle.versions, left or {downs[-1].migration.version}) is None:
+        return None
+    return Refused(
+        "unrelated",
+        f"version {runs[len(downs)].migration.version} is to be applied once version {downs[-1].migration.version} is "
+        "undone, but by then the bundle shares no version with what is still applied",
+        "give the bundle that has the older versions too, or go back alone: tidegate down",
+    )
 
 
 def _undone(observed: Observed, goal: Goal) -> list[int]:
