@@ -18,6 +18,7 @@ from worker.core.events import (
     WorkerDraining,
 )
 from worker.core.job import JobState
+from worker.core.masking import Mask, masked
 from worker.core.migration_events import MigrationFinished, MigrationRetried, MigrationStarted, SegmentFinished
 from worker.core.sighting import Sighting
 from worker.core.snapshot import (
@@ -38,13 +39,15 @@ class Board:
     """Takes events, looks and sightings, and gives the snapshot at any moment; it belongs to one event loop.
 
     `looked` is called after every look at the targets, also one that found nothing to do and emitted nothing.
-    `is_stale` says that the lock was held since the last look, so that what was seen may have changed.
+    `is_stale` says that the lock was held since the last look, so that what was seen may have changed. `mask` takes
+    the secrets out of what a server said.
     """
 
-    def __init__(self, worker: str, version: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, worker: str, version: str, now: Callable[[], datetime], mask: Mask = str) -> None:
         self._worker = worker
         self._version = version
         self._now = now
+        self._mask = mask
         self._started_at = now()
         self._draining = False
         self._listening = False
@@ -71,7 +74,7 @@ class Board:
                 self._draining = True
             case JobFailed():
                 self._failed = event.message
-                self._trouble = Trouble(event.reason, event.message, event.hint, self._now())
+                self._trouble = Trouble(event.reason, self._mask(event.message), self._mask(event.hint), self._now())
             case _:
                 pass
         self._heed_lock(event)
@@ -166,14 +169,14 @@ class Board:
     def reached(self, status: TargetStatus) -> None:
         """The database was read."""
         self._database = None
-        self._targets = (status,)
+        self._targets = (masked(status, self._mask),)
         self._looked_at = self._now()
         self.is_stale = False
         self.looked()
 
     def unreachable(self, why: str) -> None:
         """The database could not be read; what was known of the targets stays, marked as such."""
-        self._database = why
+        self._database = self._mask(why)
 
     def snapshot(self) -> Snapshot:
         """Everything, now."""

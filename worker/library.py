@@ -18,6 +18,7 @@ from worker.cli.arguments import Flags
 from worker.core.drift import Change, Difference, Drift, Part, Unknown
 from worker.core.event import Emitter
 from worker.core.job import JobState
+from worker.core.masking import masked
 from worker.core.reconcile import Insistence
 from worker.core.snapshot import TargetStatus
 from worker.core.value import dataclass
@@ -130,7 +131,7 @@ async def status(*, database: str | None = None, **settings: str) -> TargetStatu
     app = _app(database, settings)
 
     async def work(session: Session) -> TargetStatus:
-        return target_status(await look(session, app.site))
+        return masked(target_status(await look(session, app.site)), app.mask)
 
     return await app.with_session(work)
 

@@ -38,7 +38,7 @@ from worker.errors import (
 )
 from worker.jobs.bring import bring
 from worker.jobs.drift import DriftWatch
-from worker.jobs.look import View, look
+from worker.jobs.look import View, glance, look
 from worker.jobs.site import Report, Request, Result, Site
 from worker.jobs.status import panorama_of, target_status
 from worker.postgres.connection import close
@@ -65,6 +65,8 @@ _PERSISTENT = 6
 _PROBE_SECONDS = 30.0
 _HINTS = Backoff(first=0.05, ceiling=2.0)
 _PANORAMA_SECONDS = 60.0
+# So many polls in a row only glance: the next one looks at rights, owners and triggers again.
+_GLANCES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,9 @@ class Reconciler:
         self._panorama_of: tuple[object, ...] = ()
         self._panorama_at = float("-inf")
         self._hints = 0
+        self._view: View | None = None
+        self._is_done = False
+        self._glances = 0
         self._draining = False
         self._drift = DriftWatch(rhythm.drift, rhythm.clock, rhythm.jitter)
         self._scope = anyio.CancelScope()
@@ -147,7 +152,7 @@ class Reconciler:
         source = "start"
         while not self._draining:
             emit(WorkerWoken(source))
-            pause = await self._round(emit)
+            pause = await self._round(source, emit)
             source = "retry" if self._failures else "poll"
             with anyio.move_on_after(pause):
                 source = await self._woken.receive()
@@ -162,10 +167,11 @@ class Reconciler:
         if self._hints > 1:
             await anyio.sleep(_HINTS.delay(self._hints - 1, self._rhythm.jitter()))
 
-    async def _round(self, emit: Emitter) -> float:
+    async def _round(self, source: str, emit: Emitter) -> float:
         """One round; returns the seconds after which the next one comes by itself."""
         try:
-            await self._reconcile(emit)
+            if source != "poll" or not await self._is_as_it_was():
+                await self._reconcile(emit)
         except (NoDatabaseError, SettingError, FencedError, TimedOutError) as error:
             await self._hang_up()
             return self._tried_in_vain(error, emit)
@@ -176,7 +182,22 @@ class Reconciler:
         self._failures = self._refusals = 0
         return self._rhythm.poll * (0.5 + self._rhythm.jitter() / 2)
 
+    async def _is_as_it_was(self) -> bool:
+        """Whether a glance shows what the last whole look showed, which found nothing to do."""
+        before, session = self._view, self._session
+        if before is None or session is None or session.conn.is_closed():
+            return False
+        if not self._is_done or self._glances >= _GLANCES:
+            return False
+        async with told(session, "looking at the target"):
+            if await glance(session, before) != before:
+                return False
+            await self._saw(session, before)
+        self._glances += 1
+        return True
+
     async def _reconcile(self, emit: Emitter) -> None:
+        self._is_done, self._glances = False, 0
         session = await self._connected()
         async with told(session, "looking at the target"):
             request = Request(Insistence.ROUND, offer=self._offer)
@@ -186,6 +207,7 @@ class Reconciler:
             self._tell(report, emit)
             if self._board.is_stale:
                 await self._look()
+        self._is_done = report.result is Result.UP_TO_DATE
         if report.result is Result.APPLIED:
             self._hints = 0
             # A migration can leave more in a session than a reset finds: the next job begins with a fresh one.
@@ -199,7 +221,7 @@ class Reconciler:
     async def _saw(self, session: Session, view: View) -> None:
         """Put a view on the board, with what is shown besides; that is read where something changed, or is old."""
         self._notice(session, view.survey)
-        self._known = {"target": view.survey.target.name}
+        self._view, self._known = view, {"target": view.survey.target.name}
         job, recorded = view.job, view.observation
         changes = (view.wanted, job, recorded.epoch, recorded.readiness, recorded.pinned, view.paused)
         now = self._rhythm.clock()
@@ -256,7 +278,7 @@ class Reconciler:
         return self._session
 
     async def _hang_up(self) -> None:
-        session, self._session = self._session, None
+        session, self._session, self._view = self._session, None, None
         if session is not None:
             await close(session.conn)
         self._board.released()

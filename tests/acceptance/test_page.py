@@ -169,6 +169,25 @@ def test_what_stops_a_worker_before_there_is_a_job_is_told_until_it_is_mended(
     assert worker.status()["trouble"] is None
 
 
+def test_drift_is_shown_by_its_objects_on_a_phone_in_the_dark_too_and_goes_when_it_is_undone(
+    site: Site, browse: OpenPage, database: Database
+) -> None:
+    worker = site.start(tables(1, 2), "--drift-interval", "200ms")
+    page = marked(browse(worker.port, color_scheme="dark", viewport=PHONE))
+    shows(page, "drift", "None.")
+    database.psql("ALTER TABLE t1 ALTER a TYPE bigint; DROP TABLE t2")
+    shows(page, "drift", "2 objects", "public.t1.a", "public.t2", "removed", "tidegate status --drift")
+    contrast, text = lowest_contrast(page)
+    assert contrast >= 4.5, text
+    assert not overflows(page)
+    assert "bigint" not in page.content()
+    assert worker.metric('tidegate_drift_objects{target="public.schema_migrations"}') == 2
+
+    site.run("admin", "fingerprint")
+    shows(page, "drift", "None.")
+    assert is_still_the_same(page)
+
+
 def test_a_database_that_goes_away_is_told_and_so_is_its_return(
     tidegate: StartTidegate, browse: OpenPage, server: Server, tmp_path: Path
 ) -> None:
@@ -268,7 +287,7 @@ def test_a_screen_reader_finds_landmarks_headings_and_a_polite_status(site: Site
     for landmark in ("banner", "main", "contentinfo", "navigation"):
         assert page.get_by_role(landmark).count() == 1
     headings = [heading.inner_text().lower() for heading in page.get_by_role("heading").all()]
-    assert headings == ["ready", "now", "gate", "bundles", "who is here", "latest steps"]
+    assert headings == ["ready", "now", "gate", "bundles", "who is here", "latest steps", "drift"]
     assert page.get_by_role("status").inner_text() == "Ready."
     assert page.get_by_role("table").get_by_role("row").count() == 2
 

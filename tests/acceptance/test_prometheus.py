@@ -17,7 +17,7 @@ INTERVAL = "20s"
 GROUPED = re.compile(r"by \(([^)]*)\)")
 SELECTOR = re.compile(r"\b(tidegate_\w+)(\{[^}]*\})?")
 # Nothing of this happens to workers that are well.
-QUIET = {"Stale writes refused", "Listener lost", "Left alone"}
+QUIET = {"Stale writes refused", "Listener lost", "Drift", "Left alone"}
 
 
 @pytest.fixture(scope="module")

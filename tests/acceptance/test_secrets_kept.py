@@ -11,7 +11,7 @@ from tests.fixtures.command_line import call
 from tests.fixtures.network import free_port, http_get
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database
-from tests.fixtures.workers import Worker, eventually, finish, migrations_in, tables
+from tests.fixtures.workers import Worker, eventually, finish, migrations_in, start_worker, tables
 
 DATUM = "datum-4711"
 TABLE = f"CREATE TABLE t (a text, b int CHECK (b < 9)); INSERT INTO t VALUES ('{DATUM}', 1), ('{DATUM}', 2)"
@@ -83,6 +83,27 @@ def test_a_password_of_a_file_is_in_nothing_that_a_worker_shows(
         assert PASSWORD not in text
     for text in (*shown, process.stdout, process.stderr):
         assert DATUM not in text
+
+
+def test_a_password_that_a_failed_migration_repeats_is_masked_wherever_its_row_is_shown(
+    database: Database, tmp_path: Path, tidegate: StartTidegate
+) -> None:
+    repeats = f"DO $$ BEGIN RAISE EXCEPTION 'not {PASSWORD}' USING HINT = 'try {PASSWORD}'; END $$"
+    source, environment = migrations_in(tmp_path / "m", {1: repeats}), {"DB_URL": database.dsn}
+    assert call("up", "--source", source, **environment).code == 1
+    assert f"not {PASSWORD}" in database.psql("SELECT failure FROM tidegate.job")
+
+    worker = start_worker(tidegate, database.dsn)
+    eventually(lambda: worker.status()["targets"] != [], "the worker has read the row")
+
+    commands = (("status",), ("status", "--json"), ("history",), ("history", "--json"), ("bundle", "list", "--json"))
+    shown = [call(*words, **environment).all for words in commands]
+    shown += [http_get(worker.port, path).body for path in ("/", "/status.json", "/readyz")]
+    assert PASSWORD not in "".join(shown)
+    assert "not ***" in shown[0]
+    assert worker.target()["failure"]["message"].endswith("not ***")
+    assert worker.stop() == 0
+    assert PASSWORD not in worker.process.stderr
 
 
 def test_the_command_that_exec_becomes_is_given_what_exec_was_given_and_no_more(

@@ -18,7 +18,7 @@ from worker.http import server, stream
 from worker.http.page import REGIONS
 from worker.http.stream import Press
 
-REQUEST = b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n"
+REQUEST = b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n"
 pytestmark = pytest.mark.anyio
 
 

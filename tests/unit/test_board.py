@@ -10,6 +10,7 @@ from worker.board import Board
 from worker.core.blocking import Blocker, Kind, Waiter
 from worker.core.event import Event, Outcome
 from worker.core.events import JobFailed, JobFinished, JobStarted, LockAcquired, LockReleased, LockTimedOut, LockWaiting
+from worker.core.failure import Failure
 from worker.core.job import JobState
 from worker.core.migration_events import MigrationFinished, MigrationRetried, MigrationStarted, SegmentFinished
 from worker.core.sighting import Progress, Sighting
@@ -151,3 +152,15 @@ def test_a_lost_database_leaves_what_was_known_and_when(board: Board) -> None:
     board.unreachable("refused")
     now = board.snapshot()
     assert (now.database, now.targets, now.looked_at) == ("refused", seen.targets, seen.looked_at)
+
+
+def test_what_a_server_said_is_shown_without_the_secrets() -> None:
+    board = Board("w-1", "0.1.0", Clock(), lambda text: text.replace("hidden", "***"))
+    failure = Failure("1_hidden.up.sql", "P0001", "not hidden", "try hidden", 1, 1, "SELECT 'hidden'")
+    board.reached(a_status(failure=failure, refusal="no hidden", hint="use hidden"))
+    board.unreachable("refused hidden")
+    snapshot = tell(board, JobFailed(Outcome.REFUSED, "owner", "hidden is not it", "ask hidden", 0, 0.0)).snapshot()
+    assert "hidden" not in str(snapshot)
+    assert snapshot.database == "refused ***"
+    assert snapshot.targets[0].failure == Failure("1_***.up.sql", "P0001", "not ***", "try ***", 1, 1, "SELECT '***'")
+    assert (snapshot.targets[0].refusal, snapshot.targets[0].hint) == ("no ***", "use ***")

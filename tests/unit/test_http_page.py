@@ -19,7 +19,10 @@ from tests.fixtures.statuses import (
 )
 from worker.core.blocking import Blocker, Kind
 from worker.core.company import Part, Peer
+from worker.core.drift import Change, Difference, Drift, Unknown
+from worker.core.drift import Part as Differing
 from worker.core.failure import Failure
+from worker.core.fingerprint import Thing
 from worker.core.job import JobState
 from worker.core.readiness import AtLeast
 from worker.core.snapshot import JobProgress, LockWait, Snapshot, Trouble, Waiting
@@ -28,6 +31,10 @@ from worker.http.page import REGIONS, STATIC, render_page, render_regions, stati
 HOSTILE = "</bdi><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\N{RIGHT-TO-LEFT OVERRIDE}"
 LATER = NOON + timedelta(seconds=75)
 FAILURE = Failure("3_a.up.sql", "42P07", "relation exists", "drop it", 4, 1, "CREATE TABLE secret_plan ()")
+CHANGED = Difference(
+    Thing("column", "public.orders.total"), Change.CHANGED, (Differing("type", "was_this", "now_that"),), "1.3.0"
+)
+DRIFT = Drift("1.4.0", NOON, (CHANGED, Difference(Thing("table", "public.notes"), Change.ADDED, (), "1.4.0")))
 FULL = a_snapshot(
     a_status(panorama=a_panorama(), pending=(7, 8), names=("index_orders", "backfill"), wanted="1.5.0"),
     at=LATER,
@@ -49,6 +56,9 @@ STATES = {
     "dirty": a_snapshot(a_status(dirty=True)),
     "without a database": a_snapshot(database="refused", looked_at=NOON),
     "before the first look": a_snapshot(targets=(), database="not yet"),
+    "drifted": a_snapshot(a_status(drift=DRIFT)),
+    "without drift": a_snapshot(a_status(drift=Drift("1.4.0", NOON))),
+    "of unknown drift": a_snapshot(a_status(drift=Unknown("no fingerprint was taken yet"))),
     "stopping": a_snapshot(draining=True),
     "nothing wanted": a_snapshot(a_status(wanted=None, readiness=None, version=None, applied=0)),
     "behind an autovacuum": replace(
@@ -130,6 +140,10 @@ def test_a_files_own_text_refers_to_nothing_elsewhere() -> None:
         assert not re.search(r"https?:|//[a-z]|url\(|@import|eval\(|document\.write", text), path
 
 
+def hostile_difference() -> Difference:
+    return Difference(Thing("column", HOSTILE), Change.CHANGED, (Differing(HOSTILE, HOSTILE, None),), HOSTILE)
+
+
 def test_hostile_names_are_shown_as_they_are_and_do_nothing() -> None:
     waiting = Waiting(Blocker(7, Kind.CLIENT, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 8.5), NOON)
     status = a_status(
@@ -150,6 +164,8 @@ def test_hostile_names_are_shown_as_they_are_and_do_nothing() -> None:
         a_snapshot(status, database=HOSTILE),
         a_snapshot(lock_wait=LockWait(HOSTILE, HOSTILE, HOSTILE, 7, HOSTILE, ours=False, since=NOON)),
         a_snapshot(trouble=Trouble("owner", HOSTILE, HOSTILE, NOON)),
+        a_snapshot(a_status(drift=Unknown(HOSTILE))),
+        a_snapshot(a_status(drift=Drift(HOSTILE, NOON, (hostile_difference(),)))),
     ]
     for snapshot in snapshots:
         html = render_page(snapshot, None)
@@ -218,6 +234,34 @@ def test_a_screen_reader_hears_of_a_change_of_state_and_not_of_every_migration()
     assert text_of(first, "said") == text_of(second, "said") == "Applying."
     assert text_of(STATES["failed"], "said").startswith("A migration failed. 3_a.up.sql:4:1: relation exists")
     assert 'role="status"' in render_page(first, None)
+
+
+def test_drift_is_told_by_its_objects_and_what_to_do_and_not_by_what_was_or_is() -> None:
+    text = text_of(replace(STATES["drifted"], at=LATER), "drift")
+    assert "2 objects changed by hand since bundle 1.4.0 , 1 min ago" in text
+    assert "What to do tidegate status --drift shows what was and what is." in text
+    assert "changed column column public.orders.total type 1.3.0 added table table public.notes 1.4.0" in text
+    assert "What to do tidegate status --drift names 2 objects changed by hand" in text_of(
+        STATES["drifted"], "headline"
+    )
+    assert "What to do" not in text_of(STATES["without drift"], "headline")
+    assert "was_this" not in text
+    assert "now_that" not in text
+
+
+def test_no_drift_is_not_the_same_as_drift_that_is_not_known_or_not_looked_for() -> None:
+    assert "None. The catalogue is what bundle 1.4.0 left" in text_of(STATES["without drift"], "drift")
+    assert "Not known: no fingerprint was taken yet" in text_of(STATES["of unknown drift"], "drift")
+    assert "was not looked at yet" in text_of(STATES["ready"], "drift")
+    assert "No target is known yet" in text_of(STATES["before the first look"], "drift")
+
+
+def test_drift_of_a_thousand_objects_makes_no_long_page() -> None:
+    many = tuple(Difference(Thing("table", f"public.t{n}"), Change.REMOVED, (), "1.4.0") for n in range(1_000))
+    text = text_of(a_snapshot(a_status(drift=Drift("1.4.0", NOON, many))), "drift")
+    assert "1 000 objects" in text
+    assert "and 970 more" in text
+    assert text.count("public.t") == 30
 
 
 def test_the_title_says_how_it_stands() -> None:

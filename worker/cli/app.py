@@ -21,6 +21,7 @@ from worker.core.bundle import Bundle, Vet, unsealed
 from worker.core.checkpoint import Checkpoint, pass_by
 from worker.core.event import Context, Emitter, Event, Level, Sink
 from worker.core.events import BundleDoubted
+from worker.core.masking import Mask
 from worker.core.sighting import Sighting, overlook
 from worker.core.trust import Policy
 from worker.errors import BundleError, NoDatabaseError, TidegateError, UsageError
@@ -82,6 +83,13 @@ class App:
         database = self.settings.database
         sources = () if database is None else (database.migrating, database.waiting)
         return tuple(secret for source in sources for secret in (_password_of(source), _key_password_of(source)))
+
+    @cached_property
+    def mask(self) -> Mask:
+        """Takes those secrets out of a text that is shown."""
+        from worker.log import Redactor  # noqa: PLC0415  most commands that find nothing to do say nothing
+
+        return Redactor(self.secrets()).mask
 
     @cached_property
     def emit(self) -> Emitter:
@@ -201,10 +209,8 @@ class App:
 
 def masking(flags: "Flags") -> Callable[[str], str]:
     """What masks the secrets of these flags and of the environment in a text; settings in error have none."""
-    from worker.log import Redactor  # noqa: PLC0415  the same
-
     try:
-        return Redactor(App(flags).secrets()).mask
+        return App(flags).mask
     except TidegateError:
         return str
 

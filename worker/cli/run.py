@@ -25,7 +25,7 @@ from worker.cli.requirement import stated
 from worker.core.event import Sink
 from worker.core.events import HttpServing, WorkerDraining, WorkerFailed, WorkerStarted, WorkerStopped
 from worker.errors import ExitCode, TidegateError, UsageError, first_of
-from worker.log import Redactor, bridge_stdlib
+from worker.log import bridge_stdlib
 from worker.postgres.connection import Purpose
 from worker.reconciler import Doors, Reconciler, Rhythm
 from worker.systemd import Manager, Notifier
@@ -70,9 +70,9 @@ async def _with_embedded(app: App, flags: "Flags") -> None:
 async def _work(app: App, _flags: "Flags") -> None:
     from worker.metrics import Metrics  # noqa: PLC0415  slow to import, and only the worker has metrics
 
-    board, metrics = Board(app.settings.worker, __version__, _now), Metrics(__version__, _now)
+    board, metrics = Board(app.settings.worker, __version__, _now, app.mask), Metrics(__version__, _now)
     manager = Manager(os.environ)
-    last_word = LastWord(Redactor(app.secrets()).mask)
+    last_word = LastWord(app.mask)
     app.extra_sinks = (board.sink, metrics.sink, last_word.sink, *_notifying(manager, app, board))
     app.sighted = board.sighted
     limits = app.settings.limits
@@ -109,7 +109,7 @@ def _notifying(manager: Manager, app: App, board: Board) -> tuple[Sink, ...]:
     """Have systemd told, where it listens; the requirement is the one of `/readyz`."""
     if not manager:
         return ()
-    notifier = Notifier(manager, board.snapshot, stated(app), Redactor(app.secrets()).mask)
+    notifier = Notifier(manager, board.snapshot, stated(app), app.mask)
     board.looked = notifier.looked
     return (notifier.sink,)
 

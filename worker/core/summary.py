@@ -2,6 +2,7 @@
 
 from enum import Enum
 
+from worker.core.drift import Drift
 from worker.core.job import JobState
 from worker.core.probe import probe
 from worker.core.readiness import Requirement
@@ -131,7 +132,13 @@ def _of_readiness(snapshot: Snapshot, requirement: Requirement | None) -> Summar
     if pending:
         what = f"{_count(pending, 'migration')} that the gate does not wait for"
         return Summary(Tone.GOOD, "Ready", f"Met: {answer.requirement}; pending: {what}")
-    return Summary(Tone.GOOD, "Ready", "; ".join(map(_applied, snapshot.targets)))
+    return Summary(Tone.GOOD, "Ready", "; ".join(map(_applied, snapshot.targets)), _drifted(snapshot))
+
+
+def _drifted(snapshot: Snapshot) -> str:
+    found = [status.drift for status in snapshot.targets if isinstance(status.drift, Drift)]
+    number = sum(len(drift.differences) for drift in found)
+    return f"tidegate status --drift names {_count(number, 'object')} changed by hand" if number else ""
 
 
 def _applied(status: TargetStatus) -> str:

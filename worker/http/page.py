@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from worker.core.drift import Unknown, Verdict
 from worker.core.job import JobState
 from worker.core.readiness import Requirement
 from worker.core.snapshot import BundleStatus, Panorama, Running, Snapshot, Step, TargetStatus
@@ -18,7 +19,7 @@ from worker.core.summary import Summary, Tone, summarise
 from worker.http import words
 from worker.http.openings import openings
 
-REGIONS = ("said", "headline", "now", "gate", "bundles", "peers", "steps", "foot")
+REGIONS = ("said", "headline", "now", "gate", "bundles", "peers", "steps", "drift", "foot")
 """The parts of the page that change, by the ids of their elements; each is a template of its own."""
 
 POLICY = (
@@ -34,6 +35,7 @@ STATIC = {
 }
 """The files beside the page, with their types."""
 
+_DRIFT_ROWS = 30
 _HERE = Path(__file__).parent
 _SIGNS = {Tone.GOOD: "✓", Tone.BUSY: "▶", Tone.WAITING: "…", Tone.BAD: "✕", Tone.IDLE: "○"}
 
@@ -84,8 +86,9 @@ def _templates() -> Environment:
     )
     named = (words.elapsed, words.ago, words.took, words.iso, words.clock, words.moment, words.number, words.count)
     templates.filters.update({word.__name__: word for word in named})
-    shown = (openings, _duration_of, _last_done, _longest_of, _longest_step, _own_lock, _upcoming)
+    shown = (openings, _duration_of, _last_done, _longest_of, _longest_step, _own_lock, _upcoming, _is_unknown)
     templates.globals.update({function.__name__.removeprefix("_"): function for function in shown})
+    templates.globals["drift_rows"] = _DRIFT_ROWS
     return templates
 
 
@@ -106,6 +109,10 @@ def _upcoming(status: TargetStatus, running: Running | None) -> list[tuple[int, 
     """What is pending and does not run yet."""
     now = None if running is None else running.version
     return [(version, name) for version, name in status.upcoming if version != now]
+
+
+def _is_unknown(drift: Verdict) -> bool:
+    return isinstance(drift, Unknown)
 
 
 def _longest_of(bundles: tuple[BundleStatus, ...]) -> float:

@@ -91,6 +91,23 @@ async def look(session: Session, site: Site, offer: Bundle | None = None) -> Vie
     return View(seen, control, followed, observation, sight.wanted, sight.target, sight.job)
 
 
+async def glance(session: Session, before: View) -> View | None:
+    """Read again in one query what a decision needs, on the connection of `before`; None where that does not do.
+
+    What the role may, and who else could interfere, is taken to be as it was.
+
+    Raises:
+        ConnectionLostError: The connection broke.
+    """
+    try:
+        sight = await see(session, before.survey.target, before.line, has_table=before.survey.has_table)
+    except RefusedError:
+        return None
+    if sight is None:
+        return None
+    return replace(before, observation=sight.observation, wanted=sight.wanted, target=sight.target, job=sight.job)
+
+
 async def look_settled(session: Session, site: Site, offer: Bundle | None = None) -> View:
     """Look; where another program's dirt is seen, wait for the lock and look again under it.
 

@@ -8,10 +8,13 @@ from worker.core.table_locks import Relation, TableSize
 from worker.core.target import Target
 from worker.postgres.faults import settle, told
 from worker.postgres.queries import queries
-from worker.postgres.session import Session
+from worker.postgres.session import PIN, Session
 
 # A size is read under the table's weakest lock, which an ALTER TABLE that runs now keeps for itself.
-_BEGIN = "BEGIN READ ONLY; SET LOCAL lock_timeout = '500ms'"
+_BEGIN = "BEGIN READ ONLY; SET LOCAL lock_timeout = '500ms'; SET LOCAL search_path TO DEFAULT"
+# A migration runs with the session's default. Nothing else is looked up by it: what is in it may be anybody's.
+_PATH = "SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]"
+_PIN = PIN.replace("SET", "SET LOCAL", 1)
 
 
 async def read_sizes(session: Session, relations: Iterable[Relation]) -> dict[Relation, TableSize]:
@@ -25,7 +28,9 @@ async def read_sizes(session: Session, relations: Iterable[Relation]) -> dict[Re
     async with told(session, "reading the sizes of tables"):
         try:
             await session.conn.execute(_BEGIN)
-            rows = await session.conn.fetch(sql, [each.schema for each in asked], [each.name for each in asked])
+            path = await session.conn.fetchval(_PATH)
+            await session.conn.execute(_PIN)
+            rows = await session.conn.fetch(sql, [each.schema for each in asked], [each.name for each in asked], path)
         except asyncpg.LockNotAvailableError:
             rows = []
         finally:

@@ -167,7 +167,14 @@ SETTINGS = (
     ),
     Setting("http_host", "TIDEGATE_HTTP_HOST", ("--http-host",), "127.0.0.1", parsers.http_host, "where to listen"),
     Setting("http_port", "TIDEGATE_HTTP_PORT", ("--http-port",), "8017", parsers.port, "the port to listen on"),
-    Setting("log_level", "TIDEGATE_LOG_LEVEL", ("--log-level",), "info", parsers.log_level, "least level written"),
+    Setting(
+        "log_level",
+        "TIDEGATE_LOG_LEVEL",
+        ("--log-level",),
+        "info",
+        parsers.log_level,
+        "least level written; where progress is drawn, warnings alone until it is set",
+    ),
     Setting("log_format", "TIDEGATE_LOG_FORMAT", ("--log-format",), "auto", parsers.log_format, "how logs are written"),
     Setting("worker", "TIDEGATE_WORKER", ("--worker",), None, parsers.text, "this worker's name"),
 )

@@ -1,18 +1,18 @@
 """`tidegate history`: what was done and undone, newest first."""
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from worker.cli.output import is_drawable, print_json, print_table
 from worker.core.amounts import seconds_text
+from worker.core.masking import Mask
 from worker.errors import ExitCode
 from worker.jobs.look import look
 from worker.postgres.faults import told
 from worker.postgres.target_half import TargetHalf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from asyncpg import Record
 
     from worker.cli.app import App
@@ -26,7 +26,8 @@ async def show(app: "App", flags: "Flags") -> ExitCode:
     """Read it, and print it as a document, as a table that is drawn, or as plain lines."""
     async with app.session() as session, told(session, "reading the history"):
         view = await look(session, app.site)
-        rows = await TargetHalf(session, view.survey.target).history(flags.own.limit) if view.has_control else []
+        found = await TargetHalf(session, view.survey.target).history(flags.own.limit) if view.has_control else []
+    rows = [_masked(row, app.mask) for row in found]
     if flags.own.json:
         print_json([{key: row[key] for key in _KEYS} for row in rows])
     elif is_drawable(sys.stdout):
@@ -41,7 +42,11 @@ async def show(app: "App", flags: "Flags") -> ExitCode:
     return ExitCode.OK
 
 
-def _draw(rows: "Iterable[Record]") -> None:
+def _masked(row: "Record", mask: Mask) -> dict[str, Any]:
+    return {key: mask(value) if isinstance(value, str) else value for key, value in row.items()}
+
+
+def _draw(rows: Iterable[Mapping[str, Any]]) -> None:
     from worker.cli.screen import Column, console, table, text  # noqa: PLC0415  rich, only where it draws
 
     screen = console(sys.stdout)

@@ -10,6 +10,7 @@ import anyio
 
 from worker import __version__
 from worker.cli.output import is_drawable, print_json, print_line
+from worker.core.masking import masked
 from worker.core.sighting import Sighting
 from worker.core.snapshot import Snapshot, TargetStatus
 from worker.core.status_document import status_document
@@ -17,7 +18,6 @@ from worker.core.value import dataclass
 from worker.errors import ExitCode, NoDatabaseError, TimedOutError
 from worker.jobs.look import look
 from worker.jobs.status import panorama_of, target_status
-from worker.log import Redactor
 from worker.postgres.blocking import Sight
 from worker.postgres.faults import ConnectionLostError, told
 
@@ -66,10 +66,10 @@ async def seen(app: "App", session: "Session") -> Look:
         panorama = await panorama_of(session, view)
         lock = None if panorama is None else panorama.lock
         sighting = None if lock is None else await _sighting(Sight(session.conn, session.control, lock.pid))
-    now = datetime.now(UTC)
+    now, status = datetime.now(UTC), masked(target_status(view, panorama), app.mask)
     snapshot = Snapshot(
         worker=app.settings.worker, version=__version__, started_at=now, at=now, database=None, draining=False,
-        listening=False, holds_lock=False, running=None, targets=(target_status(view, panorama),), looked_at=now,
+        listening=False, holds_lock=False, running=None, targets=(status,), looked_at=now,
     )  # fmt: skip
     return Look(snapshot, sighting)
 
@@ -85,7 +85,7 @@ async def looks(app: "App") -> "AsyncGenerator[Look]":
     Raises:
         NoDatabaseError: It cannot be reached at the first look.
     """
-    last, masked = None, Redactor(app.secrets()).mask
+    last = None
     while True:
         try:
             async with app.session() as session:
@@ -96,7 +96,7 @@ async def looks(app: "App") -> "AsyncGenerator[Look]":
         except (ConnectionLostError, NoDatabaseError, TimedOutError) as error:
             if last is None:
                 raise
-            yield Look(replace(last.snapshot, database=masked(error.message)), None)
+            yield Look(replace(last.snapshot, database=app.mask(error.message)), None)
         await anyio.sleep(_PAUSE_SECONDS)
 
 
