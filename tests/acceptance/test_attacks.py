@@ -218,8 +218,10 @@ INTRUSIONS = {
     ),
     "our own trigger, made narrower": (
         MAY_TRIGGER.format(table="tidegate.bundle"),
-        "CREATE OR REPLACE TRIGGER tidegate_rows BEFORE INSERT ON tidegate.bundle "
-        "FOR EACH ROW EXECUTE FUNCTION tidegate.guard_bundle()",
+        (
+            "CREATE OR REPLACE TRIGGER tidegate_rows BEFORE INSERT ON tidegate.bundle "
+            "FOR EACH ROW EXECUTE FUNCTION tidegate.guard_bundle()"
+        ),
         "CREATE OR REPLACE TRIGGER tidegate_rows BEFORE INSERT OR UPDATE OR DELETE ON tidegate.bundle FOR EACH ROW",
     ),
     "a condition of a trigger on the version table that runs the server's function": (
