@@ -159,8 +159,8 @@ class Board:
         self._lock_wait = None
 
     def settled(self) -> None:
-        """A round came to its end."""
-        self._trouble = None
+        """A round came to its end; what stopped an earlier one is told again where it comes back."""
+        self._trouble = self._failed = None
 
     def tells(self, error: TidegateError) -> bool:
         """Whether the last job that failed said this already."""

@@ -89,7 +89,8 @@ class RefusedError(TidegateError):
 
     `reason` is one of: dirty, checksum, order, diverged, unrelated, label, privilege, owner, setting, pooler, standby,
     version_table, script, lock_lost, paused, server_version, control_schema, half_done, no_version, no_down, changed,
-    invalid, not_in_doubt, untrusted, lint, and for uninstalling locked, connected, job, not_ours, depended_on.
+    invalid, not_in_doubt, untrusted, foreign_value, lint, and for uninstalling locked, connected, job, not_ours,
+    depended_on.
     """
 
     exit_code = ExitCode.REFUSED

@@ -228,6 +228,8 @@ async def look(conn: "Connection[Record]", gate: Gate) -> Unmet | None:
     try:
         async with _asking(conn):
             rows = await read_readiness(conn, gate.control, gate.target)
+    except RefusedError as error:
+        return Unmet(error.reason, error.message, error.hint)
     except asyncpg.PostgresError as error:
         if fault_of(error, conn) is Fault.CONNECTION_LOST:
             raise

@@ -57,7 +57,8 @@ _RETRY = Backoff(first=0.25, ceiling=15.0)
 # A person mends these in the database, or a failover does, and the worker then goes on by itself with what it was
 # started to offer.
 _MENDED_IN_PLACE = frozenset(
-    {"privilege", "owner", "setting", "dirty", "version_table", "diverged", "standby", "pooler", "untrusted"}
+    {"privilege", "owner", "setting", "dirty", "version_table", "diverged", "standby", "pooler"}
+    | {"untrusted", "foreign_value"}
 )
 _FOR_A_PERSON = frozenset({"login", "no_such_database", "setting"})
 # A secret that is rotated is wrong for a moment.

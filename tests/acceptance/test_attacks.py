@@ -190,6 +190,7 @@ STEAL = "CREATE FUNCTION {name} RETURNS {type} LANGUAGE plpgsql AS 'BEGIN RAISE 
 TRIGGER = STEAL.format(name="public.steal()", type="trigger") + (
     "CREATE TRIGGER {name} BEFORE INSERT OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION public.steal()"
 )
+CONDITION = STEAL.format(name="public.steal(bigint)", type="bool")
 MAY_TRIGGER = 'GRANT TRIGGER ON {table} TO "{{publisher}}"; GRANT CREATE ON SCHEMA public TO "{{publisher}}"'
 MAY_CREATE = 'GRANT CREATE ON SCHEMA tidegate TO "{publisher}"'
 INTRUSIONS = {
@@ -201,6 +202,32 @@ INTRUSIONS = {
     "a trigger on the version table": (
         MAY_TRIGGER.format(table="schema_migrations"),
         TRIGGER.format(name="x", table="schema_migrations"),
+        "DROP TRIGGER x ON public.schema_migrations",
+    ),
+    "a condition of a trigger that runs our own function": (
+        MAY_TRIGGER.format(table="tidegate.ledger"),
+        CONDITION + "CREATE TRIGGER tidegate_x BEFORE INSERT ON tidegate.ledger FOR EACH ROW "
+        "WHEN (public.steal(NEW.version)) EXECUTE FUNCTION tidegate.guard_bundle()",
+        "DROP TRIGGER tidegate_x ON tidegate.ledger",
+    ),
+    "our own trigger, replaced": (
+        MAY_TRIGGER.format(table="tidegate.bundle"),
+        CONDITION + "CREATE OR REPLACE TRIGGER tidegate_rows BEFORE INSERT OR UPDATE OR DELETE ON tidegate.bundle "
+        "FOR EACH ROW WHEN (public.steal(1)) EXECUTE FUNCTION tidegate.guard_bundle()",
+        "CREATE OR REPLACE TRIGGER tidegate_rows BEFORE INSERT OR UPDATE OR DELETE ON tidegate.bundle FOR EACH ROW",
+    ),
+    "our own trigger, made narrower": (
+        MAY_TRIGGER.format(table="tidegate.bundle"),
+        (
+            "CREATE OR REPLACE TRIGGER tidegate_rows BEFORE INSERT ON tidegate.bundle "
+            "FOR EACH ROW EXECUTE FUNCTION tidegate.guard_bundle()"
+        ),
+        "CREATE OR REPLACE TRIGGER tidegate_rows BEFORE INSERT OR UPDATE OR DELETE ON tidegate.bundle FOR EACH ROW",
+    ),
+    "a condition of a trigger on the version table that runs the server's function": (
+        MAY_TRIGGER.format(table="schema_migrations"),
+        CONDITION + "CREATE TRIGGER x BEFORE INSERT ON schema_migrations FOR EACH ROW "
+        "WHEN (public.steal(NEW.version)) EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         "DROP TRIGGER x ON public.schema_migrations",
     ),
     "a function": (

@@ -39,6 +39,10 @@ def test_a_worker_refuses_a_forged_bundle_says_why_and_applies_the_next_signed_o
     assert (refused["outcome"], refused["reason"]) == ("refused", "untrusted")
     assert refused["message"] == "bundle 6.6.6 is not trusted: it is not signed"
     assert worker.answers("/readyz?at_least=1") == 200
+    trouble = worker.status()["trouble"]
+    assert (trouble["reason"], trouble["message"]) == ("untrusted", refused["message"])
+    shown = call("status", "--json", *flags, "--database", database.dsn).document["targets"][0]
+    assert shown["refusal"] == refused["message"]
 
     call("bundle", "withdraw", "6.6.6", *flags, "--database", database.dsn).is_fine("1.0 is wanted now")
     publish = ("publish", second, *flags, "--database", database.dsn)

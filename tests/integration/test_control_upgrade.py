@@ -11,6 +11,7 @@ from tests.fixtures.older_control import make_older_control
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import bundle_of, tables, worker_on
+from worker.bundles.shipped import shipped
 from worker.control_schema import control_bundle
 from worker.core.bundle import Bundle, OrderPolicy
 from worker.core.events import ControlUpgraded
@@ -18,6 +19,7 @@ from worker.core.migration import Direction
 from worker.core.plan import Latest, Pending
 from worker.core.planner import plan
 from worker.jobs.look import Control
+from worker.postgres.queries import with_schema
 
 ONE = bundle_of(tables(1, 2), "1.0")
 TWO = bundle_of(tables(1, 2, 3), "2.0")
@@ -79,6 +81,26 @@ async def test_work_upgrades_it_once_and_keeps_what_it_holds(database: Database)
     after = await database.fetch("SELECT version, action, at, note FROM tidegate.history ORDER BY id")
     assert [tuple(row)[:3] for row in after][: len(before)] == [tuple(row) for row in before]
     assert {row["note"] for row in after} == {None}
+
+
+async def test_a_schema_that_was_left_between_the_function_and_its_column_is_upgraded(database: Database) -> None:
+    await make_older_control(database, ONE, 1, 2)
+    sql = shipped("control", "home", "0002_publishing.up.sql").read_text(encoding="utf-8")
+    await database.execute(with_schema(sql, "tidegate"))
+    await database.execute(
+        "UPDATE tidegate.home_version SET version = 2;"
+        "INSERT INTO tidegate.ledger (target, version, name, bundle, origin, mode, worker, epoch) "
+        "VALUES ('tidegate.home_version', 2, 'publishing', '', 'applied', 'transactional', 'w', 1)"
+    )
+
+    async with worker_on(database) as worker:
+        assert (await worker.look()).control is Control.OLDER
+        assert (await worker.up(TWO)).applied == (3,)
+
+    publish = "SELECT outcome FROM tidegate.publish($1, '3.0', $2, $3, seal => 'sealed')"
+    three = bundle_of(tables(1, 2, 3, 4), "3.0").files
+    assert await database.fetchval(publish, "schema_migrations", list(three), list(three.values())) == "published"
+    assert await database.fetchval("SELECT seal FROM tidegate.bundle WHERE label = '3.0'") == "sealed"
 
 
 async def test_a_gate_that_waits_meanwhile_opens(database: Database, tidegate: StartTidegate) -> None:

@@ -86,10 +86,24 @@ def test_every_verb_prints_the_documented_document(database: Database, folder: P
     assert planned["run"][0]["locks"]
     assert planned["run"][0]["unknown_locks"] == [2]
     assert planned["findings"]
+    signed_by_nobody(folder, database)
     call("bundle", "withdraw", "1.0", "-d", database.dsn)
     gone = call("admin", "uninstall", "--json", "--yes", "-d", database.dsn).document
     assert list(deviations(gone, DOCUMENTS["admin uninstall"])) == []
-    assert {verb for verb, _ in steps} | {"admin uninstall"} == set(DOCUMENTS)
+    assert {verb for verb, _ in steps} | {"admin uninstall", "bundle verify"} == set(DOCUMENTS)
+
+
+def signed_by_nobody(folder: Path, database: Database) -> None:
+    """What `bundle verify` says of a signed source, and of published bundles that nobody signed."""
+    key, trust = folder.parent / "ci", ("--audience", "shop")
+    call("bundle", "keygen", "--out", key).is_fine()
+    call("bundle", "sign", folder, "--key", key, "--label", "1.2", *trust).is_fine()
+    said = call("bundle", "verify", folder, "--json", "--trusted-keys", f"{key}.pub", *trust, "-d", database.dsn)
+    assert list(deviations(said.document, DOCUMENTS["bundle verify"])) == []
+    assert said.document["source"]["signed"]["by"] == ["ci"]
+    (published,) = said.document["published"]
+    assert (published["trusted"], published["why"]) == (False, "bundle 1.0 is not trusted: it is not signed")
+    assert said.code == 3
 
 
 def test_every_verb_that_takes_json_is_documented() -> None:

@@ -185,7 +185,11 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 def _add_settings(parser: argparse.ArgumentParser, default: str | None) -> None:
     group = parser.add_argument_group("settings (a flag goes before its variable)")
     group.add_argument(
-        *DATABASE_FLAGS, dest="database", metavar="URL", default=default, help="where to connect; DB_URL, DB_*, …"
+        *DATABASE_FLAGS,
+        dest="database",
+        metavar="URL",
+        default=default,
+        help="where to connect; DB_URL, DB_*, …; others can see a flag: keep a password out of it",
     )
     for setting in SETTINGS:
         if setting.flags:

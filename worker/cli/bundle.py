@@ -41,6 +41,7 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     verifying.add_argument(
         "bundle", metavar="SOURCE", nargs="?", help="without one, what the database holds is checked"
     )
+    verifying.add_argument("--json", action="store_true", help="print a JSON document")
     withdrawing = verbs.add_parser("withdraw", help="take a bundle back; no SQL is run")
     withdrawing.add_argument("bundle", metavar="LABEL")
 
@@ -77,12 +78,18 @@ def _pack(flags: "Flags") -> None:
 
 def _verify(app: App, flags: "Flags") -> None:
     """Check a source, and what is published where no source or a database was named besides."""
-    policy = sealing.strict(app)
-    if flags.own.bundle is not None:
-        bundle = _checked(flags, app.trust_under(policy).vet, app.settings.target.label)
+    policy, named = sealing.strict(app), flags.own.bundle is not None
+    bundle = _checked(flags, app.trust_under(policy).vet, app.settings.target.label) if named else None
+    if bundle is not None and not flags.own.json:
         print_line(_told(app, bundle))
-    if flags.own.bundle is None or flags.settings["database"] is not None:
-        anyio.run(sealing.verify_published, app, policy)
+    looks = bundle is None or flags.settings["database"] is not None
+    verdicts = anyio.run(sealing.verdicts, app, policy) if looks else None
+    if flags.own.json:
+        source = None if bundle is None else sealing.document(app, bundle)
+        print_json({"source": source, "published": verdicts and [one.document for one in verdicts]})
+    elif verdicts is not None:
+        sealing.print_verdicts(verdicts)
+    sealing.check_verdicts(verdicts or ())
 
 
 def _told(app: App, bundle: Bundle) -> str:

@@ -91,6 +91,14 @@ _DRIFT = {
     ],
 }
 
+_SIGNED = {
+    "sequence": int,
+    "audience": str,
+    "line": str,
+    "keys": [str],  # ids of all keys that are said to have signed
+    "by": [str],  # names of the trusted ones among them
+}
+
 DOCUMENTS: dict[str, object] = {
     "up": _REPORT,
     "down": _REPORT,
@@ -132,6 +140,12 @@ DOCUMENTS: dict[str, object] = {
             "withdrawn": bool,
         }
     ],
+    "bundle verify": {
+        "source": Maybe({"label": str, "digest": str, "signed": Maybe(_SIGNED)}),  # null: none was named
+        "published": Maybe(
+            [{"label": str, "trusted": bool, "signed": Maybe(_SIGNED), "why": Maybe(str)}]  # oldest first
+        ),  # null: only the source was checked
+    },
     "status --drift": _DRIFT,
     "admin fingerprint": _DRIFT,  # as it was until then
     "admin adopt": {"target": str, "version": Maybe(int), "adopted": [int], "forgotten": [int], "pinned": Maybe(str)},

@@ -2,9 +2,10 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.bundles.directory import local_path, read_directory
 from worker.bundles.keys import generate, public_path, read_private, read_trusted, seal_with
@@ -14,6 +15,7 @@ from worker.core.limits import SEAL_NAME
 from worker.core.plan import listed
 from worker.core.seal import Claims, checked, parse_time, render_seal
 from worker.core.trust import Policy, TrustedKey, signers
+from worker.core.value import dataclass
 from worker.errors import RefusedError, TidegateError, UsageError
 from worker.jobs.look import View, look
 from worker.jobs.published import load
@@ -35,7 +37,7 @@ def add_claim_arguments(parser: argparse.ArgumentParser, key: str) -> None:
     """What signing takes: keys, and what is said besides audience, line and label, which are settings."""
     parser.add_argument(
         key, dest="keys", metavar="KEY", action="append", default=[], required=key == "--key",
-        help="sign with this private key; say it twice to sign with the old and the new one",
+        help="sign with this private key, which has no password; say it twice to sign with the old and the new one",
     )  # fmt: skip
     parser.add_argument("--sequence", metavar="N", type=_number, help="grows with each build; else seconds since 1970")
     parser.add_argument("--only-database", metavar="NAME", help="good for databases of this name alone")
@@ -134,34 +136,84 @@ def strict(app: "App") -> Policy:
     return Policy.REQUIRE if said.keys else Policy.OFF
 
 
-async def verify_published(app: "App", policy: Policy) -> None:
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a published bundle is trusted: who signed it, or why it is not."""
+
+    label: str
+    signed: dict[str, Any] | None
+    why: str | None
+
+    @property
+    def document(self) -> dict[str, object]:
+        """What `--json` prints of it."""
+        return {"label": self.label, "trusted": self.why is None, "signed": self.signed, "why": self.why}
+
+    @property
+    def cells(self) -> tuple[object, ...]:
+        """What a person reads of it."""
+        said = self.signed or {"sequence": "", "by": ()}
+        return self.label, said["sequence"], ", ".join(said["by"]), self.why or "trusted"
+
+
+def document(app: "App", bundle: Bundle) -> dict[str, object]:
+    """What `--json` prints of a source that was checked."""
+    paths = app.settings.trust.keys
+    signed = _signed(bundle, read_trusted(paths) if paths else ())
+    return {"label": bundle.label, "digest": bundle.digest, "signed": signed}
+
+
+def _signed(bundle: Bundle, keys: tuple[TrustedKey, ...]) -> dict[str, Any] | None:
+    if bundle.seal is None:
+        return None
+    claims = bundle.seal.claims
+    return {
+        "sequence": claims.sequence,
+        "audience": claims.audience,
+        "line": claims.line,
+        "keys": [key for key, _ in bundle.seal.signatures],
+        "by": [key.name for key, _ in signers(bundle.seal, keys)],
+    }
+
+
+async def verdicts(app: "App", policy: Policy) -> tuple[Verdict, ...]:
     """Check the signatures of all that is published on the line, withdrawn bundles too.
 
     Raises:
         UsageError: No key is trusted.
-        RefusedError: Some of it is not trusted; all of it was printed.
     """
     if policy is Policy.OFF:
         raise UsageError("no key is trusted", hint="set TIDEGATE_TRUSTED_KEYS to the .pub files of the team")
     site, keys = replace(app.site, trust=app.trust_under(policy)), read_trusted(app.settings.trust.keys)
 
-    async def verdict(session: "Session", view: View, row: Row) -> tuple[str, str, str, str]:
+    async def verdict(session: "Session", view: View, row: Row) -> Verdict:
         try:
             bundle = await load(session, site, view, row)
         except TidegateError as error:
-            return row.published.label, "", "", error.message
-        sequence = "" if bundle.seal is None else str(bundle.seal.claims.sequence)
-        return row.published.label, sequence, _names(bundle, keys), "trusted"
+            return Verdict(row.published.label, None, error.message)
+        return Verdict(row.published.label, _signed(bundle, keys), None)
 
     async with app.session() as session:
         view = await look(session, site)
         rows = await HomeHalf(session, view.line).bundles() if view.has_control else ()
-        verdicts = [await verdict(session, view, row) for row in rows]
-    print_table(("label", "sequence", "signed by", ""), verdicts)
-    bad = [label for label, _, _, said in verdicts if said != "trusted"]
+        return tuple([await verdict(session, view, row) for row in rows])
+
+
+def print_verdicts(found: Sequence[Verdict]) -> None:
+    """Print them as a table."""
+    print_table(("label", "sequence", "signed by", ""), [one.cells for one in found])
+
+
+def check_verdicts(found: Sequence[Verdict]) -> None:
+    """Fail with what was printed.
+
+    Raises:
+        RefusedError: Some of it is not trusted.
+    """
+    bad = [one.label for one in found if one.why is not None]
     if bad:
         raise RefusedError(
-            f"{len(bad)} of {len(rows)} published bundles are not trusted: {listed(bad)}",
+            f"{len(bad)} of {len(found)} published bundles are not trusted: {listed(bad)}",
             hint="where they are the team's, sign and publish them again; else find out who can write there",
             reason="untrusted",
         )

@@ -38,7 +38,7 @@ def target_status(view: View, panorama: Panorama | None = None) -> TargetStatus:
         refusal=_refusal(job),
         job_started_at=job.started_at if job is not None and job.state is JobState.RUNNING else None,
         names=tuple(names.get(version, "") for version in pending),
-        hint=_said(job).get("hint") or None,
+        hint=_text(_said(job).get("hint")) or None,
         panorama=panorama,
     )
 
@@ -67,14 +67,29 @@ def _said(job: Job | None) -> Mapping[str, Any]:
 def _failure(job: Job | None) -> Failure | None:
     place = None if job is None or job.failure is None else job.failure.get("failure")
     try:
-        return None if place is None else Failure(**place)
+        found = None if place is None else Failure(**place)
     except TypeError:
         # A newer program wrote it, or somebody else.
         return None
+    return None if found is None or not _is_sound(found) else found
+
+
+def _is_sound(found: Failure) -> bool:
+    """Whether its values are of the types that they should be: they come from a document that others may write."""
+    texts, optional = (found.file, found.message), (found.sqlstate, found.hint)
+    numbers = (found.line, found.column)
+    return (
+        all(isinstance(one, str) for one in texts)
+        and all(isinstance(one, str | None) for one in optional)
+        and all(isinstance(one, int | None) for one in numbers)
+    )
+
+
+def _text(found: object) -> str | None:
+    return found if isinstance(found, str) else None
 
 
 def _refusal(job: Job | None) -> str | None:
     if job is None or job.state is JobState.FAILED:
         return None
-    message = _said(job).get("message")
-    return None if message is None else str(message)
+    return _text(_said(job).get("message"))

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from worker.core.fingerprint import Deviation, Fingerprint, Parts, State, Thing
-from worker.postgres.faults import settle, told
+from worker.postgres.faults import credible, settle, told
 from worker.postgres.lock import Held
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
@@ -51,7 +51,8 @@ class Catalogue:
     async def state(self) -> State | None:
         """What there is to compare; None where the control schema is older than fingerprints."""
         try:
-            row = await self._conn.fetchrow(self._sql["state"])
+            with credible("fingerprint"):
+                row = await self._conn.fetchrow(self._sql["state"])
         except asyncpg.UndefinedTableError:
             return None
         if row is None:
@@ -61,15 +62,18 @@ class Catalogue:
 
     async def differences(self) -> tuple[Deviation, ...]:
         """Compare; what agrees does not leave the server."""
-        rows = await self._conn.fetch(self._sql["differences"])
-        return tuple(
-            Deviation(Thing(r["kind"], r["name"]), _parts(r["was"]), _parts(r["now"]), r["right_until"]) for r in rows
-        )
+        with credible("fingerprint_object"):
+            rows = await self._conn.fetch(self._sql["differences"])
+            return tuple(
+                Deviation(Thing(r["kind"], r["name"]), _parts(r["was"]), _parts(r["now"]), r["right_until"])
+                for r in rows
+            )
 
     async def marks(self) -> Mapping[Thing, Parts | None]:
         """What was marked as otherwise than right, and as what it was found."""
-        rows = await self._conn.fetch(self._sql["marks"])
-        return {Thing(row["kind"], row["name"]): _parts(row["found"]) for row in rows}
+        with credible("fingerprint_object"):
+            rows = await self._conn.fetch(self._sql["marks"])
+            return {Thing(row["kind"], row["name"]): _parts(row["found"]) for row in rows}
 
     async def mark(self, found: Iterable[Deviation], bundle: str) -> None:
         """Mark these, and no others, as otherwise than they are right; the new ones last were so after `bundle`."""
@@ -95,4 +99,7 @@ def _columns(things: Iterable[Thing]) -> tuple[list[str], list[str]]:
 
 
 def _parts(text: str | None) -> Parts | None:
-    return None if text is None else json.loads(text)
+    found: Parts | None = None if text is None else json.loads(text)
+    if not (found is None or isinstance(found, dict)):
+        raise TypeError("parts are an object")
+    return found

@@ -1,7 +1,7 @@
 """What a server's error means to whoever runs SQL: retry it, look again, or tell a person."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,27 @@ async def told(session: Session, doing: str) -> AsyncIterator[None]:
         raise await _never_free(session, doing) from error
     except DRIVER_ERRORS as error:
         raise _explained(error, session, doing) from error
+
+
+# What decoding a row raises: a time that Python has no year for, an array of another shape, JSON of any depth.
+_UNREADABLE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
+
+
+@contextmanager
+def credible(what: str) -> Iterator[None]:
+    """Read rows that others may write: a column can hold what its type allows, and no program of ours writes.
+
+    Raises:
+        RefusedError: It does; nobody knows then what is meant.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise RefusedError(
+            f"a row of {what} holds what Tidegate never writes ({type(error).__name__})",
+            hint="find out who can write to the control schema, and put the row right or remove it",
+            reason="foreign_value",
+        ) from error
 
 
 async def _never_free(session: Session, doing: str) -> TimedOutError:

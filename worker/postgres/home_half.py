@@ -28,7 +28,7 @@ from worker.core.wanted import (
     decide_publish,
 )
 from worker.errors import BundleError, RefusedError
-from worker.postgres.faults import told
+from worker.postgres.faults import credible, told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 from worker.postgres.transaction import transaction
@@ -106,7 +106,8 @@ class HomeHalf:
     async def bundles(self) -> tuple[Row, ...]:
         """Every bundle of the line, oldest first."""
         async with told(self._session, "reading the bundles"):
-            return tuple(map(row_of, await self._conn.fetch(self._sql["published"], self._line)))
+            with credible("bundle"):
+                return tuple(map(row_of, await self._conn.fetch(self._sql["published"], self._line)))
 
     async def publish(
         self, bundle: Bundle, intent: Intent, check: Callable[[], None] = lambda: None
@@ -219,10 +220,11 @@ class HomeHalf:
     async def open_job(self, target: str, bundle_id: int) -> Job:
         """The job of a known target and a bundle, made if need be; jobs for other bundles are superseded."""
         async with told(self._session, "opening the job"):
-            row = await self._conn.fetchrow(self._sql["open_job"], target, bundle_id, self._session.worker)
-        if row is None:
-            raise AssertionError("the target's row is there")
-        return job_of(row)
+            with credible("job"):
+                row = await self._conn.fetchrow(self._sql["open_job"], target, bundle_id, self._session.worker)
+                if row is None:
+                    raise AssertionError("the target's row is there")
+                return job_of(row)
 
     async def move_job(
         self,

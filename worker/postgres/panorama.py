@@ -1,7 +1,7 @@
 """The panorama of a target: the line's bundles, the latest steps, who else is connected, and who holds the lock."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -10,7 +10,8 @@ from worker.core.company import PREFIX, Seen, peers
 from worker.core.job import JobState
 from worker.core.snapshot import BUNDLES, STEPS, BundleStatus, LockHolder, Panorama, Step
 from worker.core.target import Target
-from worker.postgres.faults import told
+from worker.errors import RefusedError
+from worker.postgres.faults import credible, told
 from worker.postgres.lock import Keys
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
@@ -22,7 +23,7 @@ _NOT_READABLE = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError
 
 
 async def read_panorama(session: Session, target: Target, database: str, line: str) -> Panorama | None:
-    """Read it in one query; None where the role may not, or the control schema is older."""
+    """Read it in one query; None where the role may not, the control schema is older, or a row is forged."""
     keys = list(Keys.of_target(target, database).in_order)
     sql = queries("panorama", session.control)["panorama"]
     async with told(session, f"reading what is shown of {target.name}"):
@@ -32,7 +33,12 @@ async def read_panorama(session: Session, target: Target, database: str, line: s
             return None
     if row is None:
         raise AssertionError("the query of the panorama returns one row")
-    return _panorama(row)
+    try:
+        with credible("bundle, job or history"):
+            return _panorama(row)
+    except RefusedError:
+        # What is only shown stops nobody.
+        return None
 
 
 def _panorama(row: "Record") -> Panorama:
@@ -49,7 +55,7 @@ def _panorama(row: "Record") -> Panorama:
 def _bundle(row: dict[str, Any]) -> BundleStatus:
     return BundleStatus(
         row["label"],
-        datetime.fromisoformat(row["published_at"]),
+        _time(row["published_at"]),
         row["published_by"],
         row["wanted"],
         row["withdrawn"],
@@ -65,13 +71,13 @@ def _bundle(row: dict[str, Any]) -> BundleStatus:
 
 def _step(row: dict[str, Any]) -> Step:
     return Step(
-        datetime.fromisoformat(row["at"]),
+        _time(row["at"]),
         row["action"],
         row["version"],
         row["name"],
         row["bundle"],
         row["mode"],
-        row["duration_ms"],
+        _duration(row["duration_ms"]),
         row["role"],
         row["worker"],
     )
@@ -82,4 +88,16 @@ def _seen(row: dict[str, Any]) -> Seen:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else _time(text)
+
+
+def _time(text: str) -> datetime:
+    """Raises an error of `credible` for a time that has no year in UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _duration(found: object) -> float:
+    """PostgreSQL writes what is no finite number as a text."""
+    if not isinstance(found, int | float):
+        raise TypeError("a duration is a number")
+    return found

@@ -1,14 +1,19 @@
 """Sight: everything that deciding about a target needs, of both halves, read at once."""
 
+from typing import TYPE_CHECKING
+
 import asyncpg
 
 from worker.core.target import Target
 from worker.core.value import dataclass
-from worker.postgres.faults import told
+from worker.postgres.faults import credible, told
 from worker.postgres.home_half import Job, Row, TargetRow, job_of, row_of
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 from worker.postgres.target_half import Observation, observation_of, observe_sql
+
+if TYPE_CHECKING:
+    from asyncpg import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,16 @@ async def see(session: Session, target: Target, line: str, *, has_table: bool) -
     half = queries("target", session.control)
     observe, versions = (text.rstrip().rstrip(";") for text in (half["observe"], half["control_versions"]))
     sql = queries("sight", session.control)["sight"].replace(":observe", observe).replace(":control_versions", versions)
+    sql = observe_sql(sql, target, has_table=has_table)
     async with told(session, f"looking at {target.name}"):
         try:
-            row = await session.conn.fetchrow(observe_sql(sql, target, has_table=has_table), target.name, line)
+            with credible("the control schema"):
+                return _sight(await session.conn.fetchrow(sql, target.name, line))
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
             return None
+
+
+def _sight(row: "Record | None") -> Sight:
     if row is None:
         raise AssertionError("the sight query returns one row")
     return Sight(

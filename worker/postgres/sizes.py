@@ -8,13 +8,12 @@ from worker.core.table_locks import Relation, TableSize
 from worker.core.target import Target
 from worker.postgres.faults import settle, told
 from worker.postgres.queries import queries
-from worker.postgres.session import PIN, Session
+from worker.postgres.session import PINNED_PATH, Session
 
 # A size is read under the table's weakest lock, which an ALTER TABLE that runs now keeps for itself.
-_BEGIN = "BEGIN READ ONLY; SET LOCAL lock_timeout = '500ms'; SET LOCAL search_path TO DEFAULT"
-# A migration runs with the session's default. Nothing else is looked up by it: what is in it may be anybody's.
+_BEGIN = "BEGIN READ ONLY; SET LOCAL lock_timeout = '500ms'"
+# A migration's names are looked up with the session's default, and nothing else is.
 _PATH = "SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]"
-_PIN = PIN.replace("SET", "SET LOCAL", 1)
 
 
 async def read_sizes(session: Session, relations: Iterable[Relation]) -> dict[Relation, TableSize]:
@@ -27,9 +26,9 @@ async def read_sizes(session: Session, relations: Iterable[Relation]) -> dict[Re
     sql = queries("sizes", session.control)["sizes"]
     async with told(session, "reading the sizes of tables"):
         try:
-            await session.conn.execute(_BEGIN)
+            await session.conn.execute(f"{_BEGIN}; SET LOCAL search_path TO DEFAULT")
             path = await session.conn.fetchval(_PATH)
-            await session.conn.execute(_PIN)
+            await session.conn.execute(f"SET LOCAL search_path = {PINNED_PATH}")
             rows = await session.conn.fetch(sql, [each.schema for each in asked], [each.name for each in asked], path)
         except asyncpg.LockNotAvailableError:
             rows = []

@@ -74,9 +74,10 @@ SELECT
             coalesce(r.relowner, p.proowner) NOT IN (c.nspowner, cr.oid)
             OR r.relrowsecurity OR r.relhasrules AND r.relkind <> 'v'
             OR r.relhastriggers AND EXISTS (
-                SELECT FROM pg_trigger AS g WHERE g.tgrelid = r.oid AND NOT g.tgisinternal
-                    AND NOT (r.relname IN ('bundle', 'bundle_file')
-                        AND g.tgname IN ('tidegate_rows', 'tidegate_whole'))))
+                SELECT FROM pg_trigger AS g JOIN pg_proc AS q ON q.oid = g.tgfoid
+                WHERE g.tgrelid = r.oid AND NOT g.tgisinternal AND NOT (
+                    r.relname IN ('bundle', 'bundle_file') AND q.pronamespace = c.oid AND q.proname = 'guard_' || r.relname
+                    AND g.tgqual IS NULL AND (g.tgname, g.tgtype) IN (('tidegate_rows', 31), ('tidegate_whole', 34)))))
     ) OR coalesce(t.relhastriggers OR t.relhasrules OR t.relrowsecurity, false) AS may_have_intruders
 FROM (
     SELECT
@@ -115,23 +116,33 @@ WITH control AS (
     SELECT d.classid, d.objid FROM control AS c
     JOIN pg_depend AS d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = c.oid
 ), relation AS (
-    SELECT r.oid, r.relowner, r.relrowsecurity, true AS is_ours, format('%I.%I', c.nspname, r.relname) AS name
+    SELECT r.oid, r.relowner, r.relrowsecurity, true AS is_ours, format('%I.%I', c.nspname, r.relname) AS name,
+        CASE WHEN r.relname IN ('bundle', 'bundle_file') THEN format('%I.%I', c.nspname, 'guard_' || r.relname) END AS guard
     FROM control AS c CROSS JOIN inside AS d
     JOIN pg_class AS r ON d.classid = 'pg_class'::regclass AND r.oid = d.objid AND r.relkind <> 'c'
     UNION ALL
-    SELECT t.oid, t.relowner, t.relrowsecurity, false, format('%I.%I', n.nspname, t.relname)
+    SELECT t.oid, t.relowner, t.relrowsecurity, false, format('%I.%I', n.nspname, t.relname), NULL
     FROM pg_namespace AS n JOIN pg_class AS t ON t.relnamespace = n.oid AND t.relname = $2
     WHERE n.nspname = $1 AND n.nspname <> :'schema'
 )
--- A trigger on the version table may be a person's own; what another role would have the worker run is not.
-SELECT format('trigger %I on %s', g.tgname, r.name) AS what, format('DROP TRIGGER %I ON %s;', g.tgname, r.name) AS sql
+-- A trigger on the version table may be a person's own; what another role would have the worker run is not. Whoever has
+-- the TRIGGER privilege can name a function that is not theirs, and have another one run by the trigger's condition, or
+-- replace a trigger. 31 is a row's, before INSERT, UPDATE and DELETE; 34 a statement's, before TRUNCATE.
+SELECT format('trigger %I on %s', g.tgname, r.name) AS what,
+    CASE WHEN r.guard IS NULL OR g.tgname NOT IN ('tidegate_rows', 'tidegate_whole')
+        THEN format('DROP TRIGGER %I ON %s;', g.tgname, r.name)
+        ELSE format('CREATE OR REPLACE TRIGGER %I BEFORE %s EXECUTE FUNCTION %s();', g.tgname,
+            format(CASE g.tgname WHEN 'tidegate_rows' THEN 'INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW'
+                ELSE 'TRUNCATE ON %s FOR EACH STATEMENT' END, r.name), r.guard)
+        END AS sql
 FROM relation AS r
 JOIN pg_trigger AS g ON g.tgrelid = r.oid AND NOT g.tgisinternal
 JOIN pg_proc AS p ON p.oid = g.tgfoid
 JOIN pg_roles AS w ON w.oid = p.proowner
 LEFT JOIN control AS c ON r.is_ours
-WHERE NOT CASE WHEN r.is_ours
-    THEN p.pronamespace = c.oid AND p.proowner = r.relowner AND g.tgname ^@ 'tidegate_'
+WHERE g.tgqual IS NOT NULL OR NOT CASE WHEN r.is_ours
+    THEN p.pronamespace = c.oid AND p.proowner = r.relowner AND g.tgname ^@ 'tidegate_' AND p.proname ^@ 'guard_'
+        AND CASE g.tgname WHEN 'tidegate_rows' THEN g.tgtype = 31 WHEN 'tidegate_whole' THEN g.tgtype = 34 ELSE true END
     ELSE p.proowner = r.relowner OR w.rolsuper END
 UNION ALL
 SELECT format('rule %I on %s', w.rulename, r.name), format('DROP RULE %I ON %s;', w.rulename, r.name)

@@ -15,7 +15,7 @@ from worker.core.standing import Intruder, Owner, Role, Standing
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.core.value import dataclass
 from worker.errors import RefusedError
-from worker.postgres.faults import told
+from worker.postgres.faults import credible, told
 from worker.postgres.lock import Held
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
@@ -166,10 +166,11 @@ class TargetHalf:
         """Read everything that planning needs, in one round trip and one snapshot."""
         sql = observe_sql(self._sql["observe"], self._target, has_table=has_table)
         async with told(self._session, f"looking at {self._target.name}"):
-            row = await self._conn.fetchrow(sql, self._target.name)
-        if row is None:
-            raise AssertionError("the observe query returns one row")
-        return observation_of(row)
+            with credible("the target half"):
+                row = await self._conn.fetchrow(sql, self._target.name)
+                if row is None:
+                    raise AssertionError("the observe query returns one row")
+                return observation_of(row)
 
     async def observe_version(self, *, has_table: bool) -> Observation:
         """Read the version table alone, where there is no control schema."""
@@ -296,7 +297,8 @@ class TargetHalf:
     async def history(self, limit: int) -> "list[Record]":
         """What was done to the target, newest first."""
         async with told(self._session, "reading the history"):
-            return await self._conn.fetch(self._sql["history"], self._target.name, limit)
+            with credible("history"):
+                return await self._conn.fetch(self._sql["history"], self._target.name, limit)
 
 
 async def read_readiness(
@@ -304,7 +306,8 @@ async def read_readiness(
 ) -> "tuple[tuple[str, Readiness, Identity], ...]":
     """The readiness rows that match, each with the target's name and the identity of the server asked."""
     rows = await conn.fetch(queries("target", control)["readiness"], target)
-    return tuple((row["r_target"], _readiness(row), Identity(row["here_system"], row["here_database"])) for row in rows)
+    with credible("readiness"):
+        return tuple((r["r_target"], _readiness(r), Identity(r["here_system"], r["here_database"])) for r in rows)
 
 
 def version_row_sql(target: Target, version: int | None, *, dirty: bool) -> str:

@@ -15,8 +15,9 @@ from worker.core.sighting import Sighting
 from worker.core.snapshot import Snapshot, TargetStatus
 from worker.core.status_document import status_document
 from worker.core.value import dataclass
-from worker.errors import ExitCode, NoDatabaseError, TimedOutError
-from worker.jobs.look import look
+from worker.errors import BundleError, ExitCode, NoDatabaseError, RefusedError, TimedOutError
+from worker.jobs.look import View, look
+from worker.jobs.published import load
 from worker.jobs.status import panorama_of, target_status
 from worker.postgres.blocking import Sight
 from worker.postgres.faults import ConnectionLostError, told
@@ -66,12 +67,24 @@ async def seen(app: "App", session: "Session") -> Look:
         panorama = await panorama_of(session, view)
         lock = None if panorama is None else panorama.lock
         sighting = None if lock is None else await _sighting(Sight(session.conn, session.control, lock.pid))
-    now, status = datetime.now(UTC), masked(target_status(view, panorama), app.mask)
+        status = await _vetted(app, session, view, target_status(view, panorama))
+    now, status = datetime.now(UTC), masked(status, app.mask)
     snapshot = Snapshot(
         worker=app.settings.worker, version=__version__, started_at=now, at=now, database=None, draining=False,
         listening=False, holds_lock=False, running=None, targets=(status,), looked_at=now,
     )  # fmt: skip
     return Look(snapshot, sighting)
+
+
+async def _vetted(app: "App", session: "Session", view: View, status: TargetStatus) -> TargetStatus:
+    """Say of what is wanted and not applied that it is not trusted: no job says so, for none is begun with it."""
+    if view.wanted is None or not status.pending or not app.site.trust:
+        return status
+    try:
+        await load(session, app.site, view, view.wanted)
+    except (BundleError, RefusedError) as error:
+        return replace(status, refusal=error.message, hint=error.hint)
+    return status
 
 
 async def _sighting(sight: Sight) -> Sighting:
