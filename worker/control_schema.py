@@ -28,7 +28,7 @@ from worker.postgres.lock import Held, Keys, hold, raise_fence
 from worker.postgres.queries import queries, with_schema
 from worker.postgres.session import PINNED_PATH, Session
 from worker.postgres.sight import ControlVersions
-from worker.postgres.target_half import TargetHalf, survey
+from worker.postgres.target_half import TargetHalf, first_fence_sql, history_ids_sql, survey
 
 _HALVES = ("target", "home")
 _FIRST_EPOCH = 1
@@ -67,7 +67,8 @@ async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> 
     async with hold(session, keys, limits.advisory_timeout) as waited:
         await _check_readers(session, readers)
         try:
-            applied = sum([await _upgrade(silent, half, limits, keys, waited) for half in _HALVES])
+            applied = await _create(silent, limits, keys)
+            applied = applied or sum([await _upgrade(silent, half, limits, keys, waited) for half in _HALVES])
         except MigrationFailedError as error:
             raise _refused(session, error) from error
         if applied:
@@ -122,6 +123,20 @@ def _side(side: Side | None, control: str) -> Side | None:
 
 def _target(half: str, control: str) -> Target:
     return Target(control, f"{half}_version")
+
+
+async def _create(session: Session, limits: Limits, keys: Keys) -> int:
+    """Make both halves in one transaction where there is none; returns the number of migrations, 0 if it was not."""
+    target = _target("target", session.control)
+    if (await survey(session, target.schema, target.table)).has_table:
+        return 0
+    from worker.applier.together import run_together, works_of  # noqa: PLC0415  slow to load, and needed once
+
+    first, second = (Held(session, _target(half, session.control), keys, _FIRST_EPOCH) for half in _HALVES)
+    # The first migration makes the fence, and the first half's row in it.
+    made = works_of(first, control_bundle("target", session.control), also=(first_fence_sql(second),))
+    works = (*made, *works_of(second, control_bundle("home", session.control), also=(history_ids_sql(session),)))
+    return len(works) if await run_together(works, limits) else 0
 
 
 async def _upgrade(session: Session, half: str, limits: Limits, keys: Keys, waited: float) -> int:

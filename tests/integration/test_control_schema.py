@@ -210,3 +210,15 @@ async def test_a_half_made_control_schema_is_completed(database: Database) -> No
         assert (await worker.up(ONE)).result is Result.UP_TO_DATE
 
     assert await database.fetchval("SELECT tidegate.ready(bundle => '1.0')")
+
+
+async def test_a_new_schema_is_made_in_one_transaction_and_each_migration_is_recorded(database: Database) -> None:
+    async with worker_on(database) as worker:
+        await ensured(worker)
+
+    assert await database.fetchval("SELECT count(DISTINCT xmin::text) FROM tidegate.ledger") == 1
+    for half in ("target", "home"):
+        bundle, of_half = control_schema.control_bundle(half, "tidegate"), f"tidegate.{half}_version"
+        rows = "SELECT array_agg(version ORDER BY version) FROM tidegate.ledger WHERE target = $1"
+        assert await database.fetchval(rows, of_half) == [migration.version for migration in bundle.migrations]
+        assert await database.fetchval(f"SELECT version FROM {of_half} WHERE NOT dirty") == bundle.latest

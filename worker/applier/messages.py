@@ -4,6 +4,7 @@ A message is built as a head, a body and a tail. The body is sent with its chara
 position in the message, less the head's length, is its position in the segment.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 
@@ -21,6 +22,8 @@ from worker.postgres.target_half import version_row_sql
 _RESET = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
 _RESET_AND_PIN = f"{_RESET}; {PIN}"
 _DROP_SESSION_OBJECTS = "CLOSE ALL; UNLISTEN *; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES"
+_BEGIN = "BEGIN;"
+_COMMIT = "COMMIT"
 _SAVEPOINT = "tidegate_body"
 _READ_ONLY = "READ ONLY"
 
@@ -124,6 +127,21 @@ def final(work: Work, segment: Segment | None, timeouts: Timeouts) -> Message:
     return replace(_fenced(work, segment, timeouts, records), behind=_DROP_SESSION_OBJECTS, proof=_ledger_proof(work))
 
 
+def joined(messages: Sequence[Message]) -> Message:
+    """Whole transactions as one; what each drops from the session it drops before the next one, or COMMIT, begins.
+
+    Nothing stands behind the COMMIT: whatever the server refuses, nothing was committed.
+    """
+    inner = "; ".join([_inner(message) for message in messages])
+    return Message(_BEGIN, "", f"{inner}; {_COMMIT}", proof=messages[-1].proof)
+
+
+def _inner(message: Message) -> str:
+    if not (message.head.startswith(_BEGIN) and message.tail.endswith(_COMMIT)):
+        raise AssertionError("only transactions that ask for no mode of their own can be joined")
+    return replace(message, head=message.head.removeprefix(_BEGIN), tail=message.tail.removesuffix(_COMMIT)).text
+
+
 def progress(work: Work, segment: Segment, timeouts: Timeouts) -> Message:
     """A block that others follow; golang-migrate sees the version as dirty meanwhile."""
     message = _fenced(work, segment, timeouts, _journalled(work, segment, SegmentState.DONE))
@@ -148,13 +166,14 @@ def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, reco
     If the body ended the transaction that it was given, its savepoint is gone, and releasing it fails.
     """
     if segment is None or timeouts is None:
-        return Message("BEGIN;", "", "; ".join((work.held.fence_sql, *records, "COMMIT")))
+        return Message(_BEGIN, "", "; ".join((work.held.fence_sql, *records, _COMMIT)))
     # READ ONLY ends with the subtransaction that it was set in, so that the records can be written behind it.
     modes, read_only = segment.begin.replace(_READ_ONLY, ""), _READ_ONLY in segment.begin
     body = f"SAVEPOINT {_SAVEPOINT};" + (f"SET TRANSACTION {_READ_ONLY};" if read_only else "")
-    head = f"BEGIN {modes}; {timeouts.local_sql}; {UNPIN}; {_replayed(segment)}{body}"
+    begin = f"BEGIN {modes};" if modes else _BEGIN
+    head = f"{begin} {timeouts.local_sql}; {UNPIN}; {_replayed(segment)}{body}"
     # Here the migration's table locks are held: who waits for those is not to wait for a control table besides.
-    records = (timeouts.records_sql, work.held.fence_sql, *records, "COMMIT")
+    records = (timeouts.records_sql, work.held.fence_sql, *records, _COMMIT)
     tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET_AND_PIN, *records)
     return Message(head, segment.text, "; ".join(tail))
 

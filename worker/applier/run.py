@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 
 from worker.applier import messages
 from worker.applier.attempts import Attempts, Patience
@@ -22,8 +23,12 @@ from worker.postgres.lock import Held
 async def applying(held: Held, bundle: str, limits: Limits) -> AsyncIterator["Applier"]:
     """An applier, with a watch beside it for as long as the block runs."""
     watch = Watch(held)
-    async with beside(watch.run):
-        yield Applier(held, bundle, limits, watch)
+    try:
+        async with beside(watch.run):
+            yield Applier(held, bundle, limits, watch)
+    finally:
+        # A worker that idles keeps no file's statements.
+        _classified.cache_clear()
 
 
 class Applier:
@@ -95,8 +100,12 @@ def read(migration: Migration, direction: Direction) -> Script:
         RefusedError: The text would lie about what it did.
     """
     side = migration.up if direction is Direction.UP else migration.down
-    if side is None:
-        return Script(Mode.EMPTY, ())
+    return Script(Mode.EMPTY, ()) if side is None else _classified(side)
+
+
+# A run reads a script when it is published, before the first one is sent, and to send it; most have but one to run.
+@lru_cache(maxsize=1)
+def _classified(side: Side) -> Script:
     try:
         return read_script(side.sql, side.directives)
     except TidegateError as error:

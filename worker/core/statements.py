@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from itertools import pairwise
 
-from worker.core.tokens import keywords
+from worker.core.tokens import first_keyword, keywords
 
 
 class Kind(Enum):
@@ -54,7 +54,7 @@ _TRANSACTION_WORDS = ("WORK", "TRANSACTION")
 
 def classify(text: str) -> Kind:
     """Return the kind of one statement, by the words with which it begins; comments count as white space."""
-    first = next(iter(keywords(text, 1)), ";")
+    first = first_keyword(text) or ";"
     if kind := _BY_FIRST_WORD.get(first):
         return kind
     reader = _READERS.get(first)

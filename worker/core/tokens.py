@@ -70,6 +70,7 @@ _OR_REPLACE = rf"(?:(?ai:or){_GAP}{{1,{_TURNS}}}(?ai:replace){_GAP}{{1,{_TURNS}}
 ROUTINE = re.compile(rf"(?ai:create){_GAP}{{1,{_TURNS}}}{_OR_REPLACE}(?ai:function|procedure)(?!{_PART})")
 """The beginning of a statement whose body may hold semicolons."""
 
+_FIRST_WORD = re.compile(_WORD)
 _TOKEN = re.compile(rf"[{SPACE}]++|{_WORD}|[0-9]++|{_LINE_COMMENT}|{_STRING}|{_IDENTIFIER}")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _DOLLAR_TAG = re.compile(rf"\$(?:{_START}{_TAG_PART}*+)?\$")
@@ -146,6 +147,17 @@ def tokens(sql: str, at: int = 0) -> Iterator[str]:
     return (sql[start:end] for start, end in spans(sql, at))
 
 
+def first_keyword(sql: str) -> str:
+    """Return the first token as `keywords` does, "" if there is none; a word at the very beginning is found at once."""
+    if word := _FIRST_WORD.match(sql):
+        return _folded(word[0])
+    return next(iter(keywords(sql, 1)), "")
+
+
 def keywords(sql: str, limit: int | None = None, at: int = 0) -> tuple[str, ...]:
     """Return the first `limit` tokens from `at` on in upper case as PostgreSQL folds it, which is within ASCII only."""
-    return tuple(word.upper() if word.isascii() else word for word in islice(tokens(sql, at), limit))
+    return tuple(map(_folded, islice(tokens(sql, at), limit)))
+
+
+def _folded(word: str) -> str:
+    return word.upper() if word.isascii() else word

@@ -321,6 +321,23 @@ def version_row_sql(target: Target, version: int | None, *, dirty: bool) -> str:
     return f"DELETE FROM {target.relation}; INSERT INTO {target.relation} (version, dirty) VALUES ({values})"
 
 
+def first_fence_sql(held: Held) -> str:
+    """SQL that makes the target's row in the fence, with the epoch that is held; it fails where there is one."""
+    values = f"{quote_literal(held.target.name)}, {held.epoch}, {quote_literal(held.session.worker)}, pg_backend_pid()"
+    fence = f"{quote_identifier(held.session.control)}.fence"
+    return f"INSERT INTO {fence} (target, epoch, worker, backend_pid) VALUES ({values})"
+
+
+def history_ids_sql(session: Session) -> str:
+    """SQL that has the next number of the history's sequence logged; it goes last into the transaction that made it.
+
+    A server with `wal_level = minimal` logs no number that is taken there, nor the next 32: after a crash it would
+    give them again.
+    """
+    history = f"{quote_identifier(session.control)}.history"
+    return f"SELECT setval(pg_get_serial_sequence({quote_literal(history)}, 'id'), max(id)) FROM {history}"
+
+
 def pin_sql(held: Held, what: str | None) -> str:
     """SQL that pins the target, or lets it go."""
     pinned, at = ("NULL", "NULL") if what is None else (quote_literal(what), "clock_timestamp()")
