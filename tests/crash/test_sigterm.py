@@ -33,10 +33,27 @@ def test_a_gate_tells_of_the_signal(tidegate: StartTidegate, database: Database)
     assert "Traceback" not in gate.stderr
 
 
-def test_a_gate_that_a_shell_started_in_the_background_ends(database: Database) -> None:
-    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "worker", "wait", "--at-least", "1"]
-    with closing(Process(command, {"DB_URL": database.dsn, "PATH": os.environ["PATH"]}, ROOT)) as gate:
+def in_the_background(database: Database, *words: str) -> Process:
+    """The command as a shell starts it in the background: it ignores SIGINT."""
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "worker", *words]
+    return Process(command, {"DB_URL": database.dsn, "PATH": os.environ["PATH"]}, ROOT)
+
+
+def test_a_gate_that_a_shell_started_in_the_background_tells_of_it_too(database: Database) -> None:
+    with closing(in_the_background(database, "wait", "--at-least", "1")) as gate:
         gate.wait_for_event("gate.waiting")
+        os.kill(gate.pid, signal.SIGINT)
         gate.terminate()
-        assert gate.wait(20) == -signal.SIGTERM, gate.report()
+        assert gate.wait(20) == 143, gate.report()
         assert "Traceback" not in gate.stderr
+
+
+def test_what_follows_a_gate_in_the_background_ignores_ctrl_c_as_it_would_have(
+    tidegate: StartTidegate, database: Database, tmp_path: Path
+) -> None:
+    sql = migrations_in(tmp_path / "sql", tables(1))
+    assert tidegate("up", "--source", sql, env={"DB_URL": database.dsn}).wait(30) == 0
+    command = ("sh", "-c", "kill -INT $$; echo it goes on")
+    with closing(in_the_background(database, "exec", "--at-least", "1", "--", *command)) as following:
+        assert following.wait(30) == 0, following.report()
+        assert "it goes on" in following.stdout

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from worker.cli.app import App
 from worker.cli.requirement import required
+from worker.cli.signals import give_back
 from worker.core.plan import Latest
 from worker.errors import ExitCode, TidegateError, UsageError
 from worker.gate import Gate, OnFailure, wait
@@ -87,6 +88,7 @@ def _become(command: list[str]) -> NoReturn:
     sys.stderr.flush()
     # The command must not migrate a second time.
     environment = {**os.environ, "DB_AUTO_MIGRATE": "false"}
+    give_back()
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606  becoming the user's command is what exec is for
     except FileNotFoundError as error:
