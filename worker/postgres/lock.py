@@ -2,8 +2,8 @@
 
 The protocol, in order:
 
-1. The lock is three session-level advisory locks on the connection that also runs the migrations: Tidegate's own
-   key, then golang-migrate's key of its URL form, then that of its connection form (worker.core.lock_keys). Each is
+1. A target's lock is three session-level advisory locks on the connection that also runs the migrations: Tidegate's
+   own key, then golang-migrate's key of its URL form, then that of its connection form (worker.core.lock_keys). Each is
    tried, never waited for in the server: a session that waits in pg_advisory_lock() holds a snapshot, and a
    CREATE INDEX CONCURRENTLY of the holder would wait for that snapshot for ever. Between attempts the session is
    idle, outside any transaction. If one key is taken, those already got are given back before the next attempt.
@@ -12,12 +12,14 @@ The protocol, in order:
    (pg_advisory_unlock_all, DISCARD ALL).
 3. Under the lock the holder looks once more: another worker has usually done the work meanwhile, and then there is
    nothing to write and no epoch to raise. Otherwise it commits a raise of the target's epoch before it reads anything
-   that it decides a write by. The raise needs the fence row's lock, which every fenced transaction holds until it
-   ends. So either an older holder's transaction committed before the raise, and is seen by the reads that follow, or
-   its `hold_fence` finds another epoch, raises TG001, and nothing of it is committed.
+   that it decides a write by. The raise needs the fence row's lock, which every fenced transaction holds from its
+   `hold_fence` to its end. So either an older holder's transaction committed before the raise, and is seen by the reads
+   that follow, or its `hold_fence` finds another epoch and raises TG001 (with an older snapshot the server raises
+   40001 first), and nothing of it is committed.
 4. The epoch belongs to this connection: it is never used on another one, nor after the connection was lost.
-5. Golang-migrate's keys, but not our own, are given back while a statement runs that waits for all older snapshots
-   (CREATE INDEX CONCURRENTLY): a golang-migrate that waits in the server for its key holds such a snapshot.
+5. Golang-migrate's keys, but not our own, are given back from a lone statement's intent to its result: one that waits
+   for all older snapshots (CREATE INDEX CONCURRENTLY) would wait for a golang-migrate that waits in the server for its
+   key, since that holds a snapshot.
 6. On any doubt the connection is closed rather than unlocked: the server gives the locks back when the backend ends,
    which is never before the statement that it runs has ended.
 """
