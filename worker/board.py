@@ -17,6 +17,7 @@ from worker.core.events import (
     LockWaiting,
     WorkerDraining,
 )
+from worker.core.fleet import Count
 from worker.core.job import JobState
 from worker.core.masking import Mask, masked
 from worker.core.migration_events import MigrationFinished, MigrationRetried, MigrationStarted, SegmentFinished
@@ -55,6 +56,7 @@ class Board:
         self._job: JobProgress | None = None
         self._lock_wait: LockWait | None = None
         self._targets: tuple[TargetStatus, ...] = ()
+        self._fleet: tuple[Count, ...] = ()
         self._looked_at: datetime | None = None
         self._database: str | None = "the database has not been reached yet"
         self._failed: str | None = None
@@ -174,6 +176,13 @@ class Board:
         self.is_stale = False
         self.looked()
 
+    def fleet_reached(self, counts: tuple[Count, ...]) -> None:
+        """The home half of a fleet was read."""
+        self._database = None
+        self._fleet = counts
+        self._looked_at = self._now()
+        self.looked()
+
     def unreachable(self, why: str) -> None:
         """The database could not be read; what was known of the targets stays, marked as such."""
         self._database = self._mask(why)
@@ -195,6 +204,7 @@ class Board:
             job=self._job,
             lock_wait=self._lock_wait,
             trouble=self._trouble,
+            fleet=self._fleet,
         )
 
 

@@ -23,6 +23,7 @@ from worker.core.events import (
     LockWaiting,
     WorkerWoken,
 )
+from worker.core.fleet import Count
 from worker.core.job import JobState
 from worker.core.migration_events import MigrationFinished
 from worker.core.probe import target_is_ready
@@ -109,7 +110,9 @@ class Gauges(Collector):
         targets = self._snapshot.targets
         yield from self._of_worker(self._snapshot)
         yield self._by_state("jobs_current", "Targets by the state of their job.", targets)
-        if len(targets) > TARGET_LIMIT:
+        if self._snapshot.fleet:
+            yield _of_fleet(self._snapshot.fleet)
+        elif len(targets) > TARGET_LIMIT:
             yield self._by_state(
                 "targets", "Targets by state, where they are too many for series of their own.", targets
             )
@@ -161,6 +164,13 @@ class Gauges(Collector):
         if job is not None:
             return job.pending
         return 0 if status is None else len(status.pending)
+
+
+def _of_fleet(counts: tuple[Count, ...]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(PREFIX + "targets", "Targets of the fleet by state.", labels=["state"])
+    for state in sorted({count.state for count in counts}):
+        family.add_metric([state], sum(count.targets for count in counts if count.state == state))
+    return family
 
 
 def _begun_elsewhere(snapshot: Snapshot) -> Iterator[float]:

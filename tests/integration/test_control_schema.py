@@ -200,7 +200,7 @@ async def test_a_half_made_control_schema_is_completed(database: Database) -> No
     await database.execute(
         "DROP TABLE tidegate.job_event, tidegate.job, tidegate.target, tidegate.bundle, tidegate.bundle_file;"
         "DROP FUNCTION tidegate.publish, tidegate.withdraw, tidegate.fault_of, tidegate.versions_of, tidegate.files_of,"
-        " tidegate.digest_of, tidegate.guard_bundle, tidegate.guard_bundle_file;"
+        " tidegate.digest_of, tidegate.guard_bundle, tidegate.guard_bundle_file, tidegate.add_target;"
         "DROP SEQUENCE tidegate.wanted_seq; DELETE FROM tidegate.home_version;"
         "DELETE FROM tidegate.ledger WHERE target = 'tidegate.home_version'"
     )

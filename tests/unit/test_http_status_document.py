@@ -12,6 +12,7 @@ from worker.core import status_document as module
 from worker.core.drift import Unknown, drift
 from worker.core.failure import Failure
 from worker.core.fingerprint import Deviation, Fingerprint, Thing
+from worker.core.fleet import Count
 from worker.core.job import JobState
 from worker.core.snapshot import JobProgress, LockWait, Trouble
 from worker.core.status_document import status_document
@@ -28,6 +29,7 @@ FULL = a_snapshot(
     looked_at=NOON,
     job=JobProgress("public.schema_migrations", "1.4.0", 2, 7, NOON),
     trouble=Trouble("privilege", "no", "grant it", NOON),
+    fleet=(Count("app", "1.4.0", "due", 3),),
     lock_wait=LockWait("ops", "psql", "local", 7, "2026-03-04T11:00:00+00:00", ours=False, since=NOON),
 )  # fmt: skip
 

@@ -96,6 +96,11 @@ class _Run:
     attempts: Attempts
     advisory_timeout: float | None
 
+    @property
+    def unpin(self) -> str:
+        """SQL that has names looked up where the target's are."""
+        return self.attempts.work.held.session.unpin
+
     async def segment(self, segment: Segment, before: Before, *, is_last: bool) -> bool:
         """Run one segment; tells whether the migration is recorded with it."""
         match segment.kind:
@@ -157,14 +162,20 @@ class _Run:
 
         temper = temper_of(segment.statements[0].text)
         await self.attempts.alone(
-            Lone(segment, messages.lone(segment), temper, partial(messages.lone_start, segment), is_left)
+            Lone(
+                segment,
+                messages.lone(segment),
+                temper,
+                partial(messages.lone_start, segment, unpin=self.unpin),
+                is_left,
+            )
         )
 
     @asynccontextmanager
     async def _session_of(self, segment: Segment) -> AsyncIterator[None]:
         """The session as the file's earlier statements set it up; what is recorded next finds it as it started."""
         timeouts = self.attempts.timeouts_of(temper_of(segment.statements[0].text))
-        await self.attempts.once(None, messages.lone_start(segment, timeouts))
+        await self.attempts.once(None, messages.lone_start(segment, timeouts, self.unpin))
         try:
             yield
         except (MigrationFailedError, InDoubtError, RefusedError, TimedOutError, DrainedError):

@@ -171,16 +171,16 @@ def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, reco
     modes, read_only = segment.begin.replace(_READ_ONLY, ""), _READ_ONLY in segment.begin
     body = f"SAVEPOINT {_SAVEPOINT};" + (f"SET TRANSACTION {_READ_ONLY};" if read_only else "")
     begin = f"BEGIN {modes};" if modes else _BEGIN
-    head = f"{begin} {timeouts.local_sql}; {UNPIN}; {_replayed(segment)}{body}"
+    head = f"{begin} {timeouts.local_sql}; {work.held.session.unpin}; {_replayed(segment)}{body}"
     # Here the migration's table locks are held: who waits for those is not to wait for a control table besides.
     records = (timeouts.records_sql, work.held.fence_sql, *records, _COMMIT)
     tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET_AND_PIN, *records)
     return Message(head, segment.text, "; ".join(tail))
 
 
-def lone_start(segment: Segment, timeouts: Timeouts) -> Message:
+def lone_start(segment: Segment, timeouts: Timeouts, unpin: str = UNPIN) -> Message:
     """What a lone statement needs to be set before it."""
-    return Message("", f"{timeouts.session_sql}; {UNPIN}; {_replayed(segment)}", "")
+    return Message("", f"{timeouts.session_sql}; {unpin}; {_replayed(segment)}", "")
 
 
 def lone(segment: Segment) -> Message:

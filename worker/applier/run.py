@@ -107,9 +107,15 @@ def read(migration: Migration, direction: Direction) -> Script:
 @lru_cache(maxsize=1)
 def _classified(side: Side) -> Script:
     try:
-        return read_script(side.sql, side.directives)
+        return _script(side.sql, side.directives)
     except TidegateError as error:
         raise type(error)(f"{side.file}: {error.message}", hint=error.hint, reason=error.reason) from error
+
+
+@lru_cache(maxsize=128)
+def _script(sql: str, directives: Directives) -> Script:
+    """One bundle goes to many targets, and what its files are does not change."""
+    return read_script(sql, directives)
 
 
 def _started(work: Work, script: Script) -> MigrationStarted:

@@ -5,7 +5,7 @@ import random
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
@@ -95,6 +95,21 @@ class App:
     def emit(self) -> Emitter:
         """Hands events to the log and to whatever the verb added."""
         return Emitter((self._log, *self.extra_sinks))
+
+    def serves_fleet(self, names: Sequence[str] | None, *, verb: str, takes: bool) -> bool:
+        """Whether the verb is about a fleet; `names` are those of --target, `takes` whether it can be.
+
+        Raises:
+            UsageError: It is for one target and a fleet is set, or a target was named without a fleet.
+        """
+        if self.settings.fleet is not None and not takes:
+            raise UsageError(
+                f"{verb} is for one target, and a fleet is set",
+                hint="leave --fleet and TIDEGATE_FLEET out, and say which: --database, --migrations-table",
+            )
+        if self.settings.fleet is None and names:
+            raise UsageError("--target names a target of a fleet", hint="say --fleet FILE, or set TIDEGATE_FLEET")
+        return self.settings.fleet is not None
 
     @cached_property
     def site(self) -> Site:

@@ -70,6 +70,9 @@ VERBS = {
 
 _PURPOSE = "Brings a Postgres schema up to the level that an application needs, then opens the gate."
 
+FLEET_VERBS = frozenset({"run", "up", "status", "pause", "resume", "retry"})
+"""The verbs that are about all targets of a fleet, where one is set."""
+
 _EXIT_CODES = """\
 exit codes:
     0  done, or nothing to do        5  no database
@@ -100,6 +103,8 @@ def parse(argv: Sequence[str]) -> tuple[Verb, Flags]:
     if own.verb is None:
         parser.print_help()
         raise SystemExit(ExitCode.OK)
+    if getattr(own, "fleet", None) is not None and own.verb not in FLEET_VERBS:
+        raise UsageError(f"{own.verb} takes no --fleet", hint=f"these do: {', '.join(sorted(FLEET_VERBS))}")
     names = ("database", *(setting.name for setting in SETTINGS))
     return VERBS[own.verb], Flags({name: getattr(own, name, None) for name in names}, own)
 

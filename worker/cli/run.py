@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -79,17 +79,30 @@ async def _work(app: App, _flags: "Flags") -> None:
     doors = Doors(partial(_session, app), partial(app.connect, Purpose.LISTEN))
     drift = None if limits.drift_ms is None else limits.drift_ms / 1000
     rhythm = Rhythm(limits.poll_ms / 1000, time.monotonic, random.random, drift)
-    reconciler = Reconciler(doors, app.site, app.source(), board, rhythm)
+    runs, drain = _engine(app, board, doors, rhythm)
     asyncio.get_running_loop().set_exception_handler(_report)
     with bridge_stdlib(app.log), _told(app):
         app.emit(WorkerStarted(__version__, os.getpid()))
         async with anyio.create_task_group() as tasks:
-            await tasks.start(_heed_signals, app, reconciler, tasks.cancel_scope)
+            await tasks.start(_heed_signals, app, drain, tasks.cancel_scope)
             await tasks.start(_serve, app, board, metrics)
             tasks.start_soon(manager.beat)
-            await reconciler.run(f"{app.settings.control.schema}_wake", app.emit)
+            await runs()
             tasks.cancel_scope.cancel()
         app.emit(WorkerStopped())
+
+
+def _engine(
+    app: App, board: Board, doors: Doors, rhythm: Rhythm
+) -> tuple[Callable[[], Awaitable[None]], Callable[[], None]]:
+    """What the worker runs, and what has it stop: for one target, or for a fleet."""
+    if app.settings.fleet is not None:
+        from worker.cli.fleet import crew, work  # noqa: PLC0415  only where there is one
+
+        worker = crew(app, board)
+        return partial(work, app, worker), worker.drain
+    reconciler = Reconciler(doors, app.site, app.source(), board, rhythm)
+    return partial(reconciler.run, f"{app.settings.control.schema}_wake", app.emit), reconciler.drain
 
 
 @contextmanager
@@ -142,7 +155,7 @@ async def _serve(app: App, board: Board, metrics: "Metrics", *, task_status: Tas
 
 
 async def _heed_signals(
-    app: App, reconciler: Reconciler, everything: anyio.CancelScope, *, task_status: TaskStatus[None]
+    app: App, drain_now: Callable[[], None], everything: anyio.CancelScope, *, task_status: TaskStatus[None]
 ) -> None:
     """The first signal drains, the second one cancels; the receiver stays open for the whole run."""
     drain = app.settings.limits.drain_ms / 1000
@@ -151,7 +164,7 @@ async def _heed_signals(
         async with anyio.create_task_group() as tasks:
             async for number in signals:
                 app.emit(WorkerDraining(signal.Signals(number).name, drain))
-                reconciler.drain()
+                drain_now()
                 tasks.start_soon(_cancel_after, drain, everything.cancel)
                 break
             async for _ in signals:

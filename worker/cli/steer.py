@@ -27,7 +27,9 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
             help="answer what became of a statement that is in doubt: it took effect, or it did not and is to run",
         )
         parser.add_argument("--at", type=_place, metavar="V:N", help="which version and segment the question is about")
-    elif verb == "force":
+    if verb != "force":
+        parser.add_argument("--target", metavar="NAME", action="append", help="of a fleet, this target only; again")
+    else:
         parser.add_argument("version", metavar="V", type=_version, help="the version; -1 for none")
 
 
@@ -48,12 +50,23 @@ def _place(text: str) -> Place:
 def run(verb: str, flags: "Flags") -> ExitCode:
     """Tell the target."""
     app = App(flags)
+    if app.serves_fleet(getattr(flags.own, "target", None), verb=verb, takes=verb != "force"):
+        return _fleet(app, verb, flags)
     verbs = {"retry": _retry, "pause": _pause, "resume": _resume, "force": _force}
 
     async def work() -> str:
         return await app.with_session(lambda session: verbs[verb](session, app, flags))
 
     print_line(anyio.run(work))
+    return ExitCode.OK
+
+
+def _fleet(app: App, verb: str, flags: "Flags") -> ExitCode:
+    from worker.cli import fleet  # noqa: PLC0415  only where there is one
+
+    if verb == "retry" and flags.own.segment is not None:
+        raise UsageError("--segment is for one target", hint="leave --fleet out, and say which with --migrations-table")
+    print_line(anyio.run(fleet.steer, app, verb, flags.own.target and tuple(flags.own.target)))
     return ExitCode.OK
 
 

@@ -28,6 +28,7 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
     match verb:
         case "up":
             parser.add_argument("count", metavar="N", type=whole_number, nargs="?", help="apply the next N only; pins")
+            parser.add_argument("--target", metavar="NAME", action="append", help="of a fleet, this target only; again")
         case "down":
             parser.add_argument("count", metavar="N", type=whole_number, nargs="?", help="undo the last N, default 1")
             parser.add_argument("--all", "-all", action="store_true", help="undo all of them")
@@ -41,6 +42,9 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
 def run(verb: str, flags: "Flags") -> ExitCode:
     """Bring the target to the verb's goal."""
     own = flags.own
+    app = App(flags)
+    if app.serves_fleet(getattr(own, "target", None), verb=verb, takes=verb == "up"):
+        return _fleet(app, flags)
     match verb:
         case "up":
             goal: Goal = Latest() if own.count is None else Next(own.count)
@@ -52,11 +56,19 @@ def run(verb: str, flags: "Flags") -> ExitCode:
             pin = "down --all" if own.all else f"down {1 if own.count is None else own.count}"
         case _:
             goal, pin = To(own.version), f"goto {own.version}"
-    app = App(flags)
     with progressing(app), pointing(app.settings.target.source):
         report = asyncio.run(bring_about(app, goal, pin, agreed=verb == "up" or own.yes))
     _print(report, pin if report.result in {Result.APPLIED, Result.UP_TO_DATE} else None, as_json=own.json)
     return ExitCode.OK
+
+
+def _fleet(app: App, flags: "Flags") -> ExitCode:
+    from worker.cli import fleet  # noqa: PLC0415  only where there is one
+
+    if flags.own.count is not None:
+        raise UsageError("up N is for one target", hint="leave N out, or --fleet")
+    names = None if flags.own.target is None else tuple(flags.own.target)
+    return asyncio.run(fleet.up(app, names, as_json=flags.own.json))
 
 
 async def bring_about(app: App, goal: Goal, pin: str | None, *, agreed: bool) -> Report:

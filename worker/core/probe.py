@@ -44,6 +44,10 @@ def probe(snapshot: Snapshot, requirement: Requirement | None, target: str | Non
     obstacle = _obstacle(snapshot, target)
     if obstacle is not None:
         return Answer(ready=False, requirement=asked, why=obstacle[0].value, message=obstacle[1])
+    for count in snapshot.fleet:
+        if target is None and count.state != "succeeded":
+            message = f"{count.targets} targets of line {count.line} are {count.state.replace('_', ' ')}"
+            return Answer(ready=False, requirement=asked, why=Why.NOT_APPLIED.value, message=message)
     for status in _chosen(snapshot, target):
         verdict = judge_target(status, requirement)
         if isinstance(verdict, NotReady):
@@ -67,6 +71,6 @@ def _obstacle(snapshot: Snapshot, target: str | None) -> tuple[Obstacle, str] | 
         return Obstacle.DRAINING, "the worker is stopping"
     if snapshot.database is not None:
         return Obstacle.DATABASE, snapshot.database
-    if not _chosen(snapshot, target):
+    if not _chosen(snapshot, target) and not (snapshot.fleet and target is None):
         return Obstacle.NO_TARGET, "no target is known yet" if target is None else f"target {target} is not known"
     return None

@@ -10,6 +10,7 @@ from worker.core.blocking import Blocker, Waiter
 from worker.core.company import Peer
 from worker.core.drift import Verdict
 from worker.core.failure import Failure
+from worker.core.fleet import Count
 from worker.core.job import JobState
 from worker.core.readiness import Identity, Readiness
 from worker.core.sighting import Progress
@@ -193,7 +194,7 @@ class TargetStatus:
 class Snapshot:
     """A worker's knowledge at `at` (UTC); `database` is None while it can be reached, else why not.
 
-    `looked_at` is when the targets were last read.
+    `looked_at` is when the targets were last read. `fleet` counts those of a fleet, too many to be told singly.
     """
 
     worker: str
@@ -210,3 +211,4 @@ class Snapshot:
     job: JobProgress | None = None
     lock_wait: LockWait | None = None
     trouble: Trouble | None = None
+    fleet: tuple[Count, ...] = ()

@@ -63,6 +63,8 @@ by dots; `[]` stands for each object of a list. A failed statement's text is nev
 | `targets[].panorama.steps[].role`, `.worker` | by whom |
 | `targets[].panorama.peers[].name`, `.part` | another copy of the program: worker, command, or gate |
 | `targets[].panorama.peers[].role`, `.address`, `.since`, `.pids` | its sessions |
+| `fleet` | of a worker of a fleet: its targets by line and state; else empty |
+| `fleet[].line`, `.wanted`, `.state`, `.targets` | so many targets of a line, and what the line wants |
 | `targets[].drift` | null before the first look at the catalogue |
 | `targets[].drift.unknown`, `.bundle`, `.taken_at` | why it is not known; what it is compared with |
 | `targets[].drift.objects`, `.differences` | how many objects differ; the first hundred of them |

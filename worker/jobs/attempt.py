@@ -20,7 +20,7 @@ from worker.jobs.execution import Execution, Statement
 from worker.jobs.look import View, is_wanted
 from worker.jobs.offer import check_scripts, refused
 from worker.jobs.published import place_of
-from worker.jobs.site import LATEST, Report, Request, Result, Site
+from worker.jobs.site import LATEST, Drift, Report, Request, Result, Site
 from worker.jobs.work import Work
 from worker.postgres.faults import ConnectionLostError, FencedError
 from worker.postgres.home_half import HomeHalf, Job, JobFailure
@@ -55,7 +55,8 @@ class Attempt:
             await self._apply(request, execution)
             readiness = await execution.finish(request.pin)
             # The gates do not wait for it, and a cut job repeats it.
-            await fingerprint.take(held, self._bundle.label)
+            if self._site.drift is Drift.FOUND:
+                await fingerprint.take(held, self._bundle.label)
         except BaseException as error:
             # Also when cancelled: what was done is recorded, within bounds, before the cancellation goes on.
             with anyio.move_on_after(_RECORD_SECONDS, shield=True):
@@ -72,7 +73,7 @@ class Attempt:
 
     async def _open(self, request: Request) -> None:
         """A job is for everything that is wanted; a pinning command is no job, and history keeps it."""
-        name, wanted = self._held.target.name, self._view.wanted
+        name, wanted = self._site.home_name(self._held.target), self._view.wanted
         if self._view.target is None:
             await self._home.ensure_target(name)
         if (
@@ -109,7 +110,8 @@ class Attempt:
                 versions = [run.migration.version for run in self._plan.runs]
                 first, last = (versions[0], versions[-1]) if versions else (None, None)
                 self._session.emit(JobStarted(len(versions), first, last))
-                await fingerprint.remember(replace(self._held, session=self._session), self._plan.effects)
+                if self._site.drift is Drift.FOUND:
+                    await fingerprint.remember(replace(self._held, session=self._session), self._plan.effects)
                 await execution.run(self._plan, request.pin)
             case _:
                 assert_never(self._plan)
@@ -142,7 +144,7 @@ class Attempt:
                 await execution.write_readiness()
         with suppress(TidegateError):
             await self._move(event, len(execution.applied), error)
-        if execution.applied and event is not JobEvent.INTERRUPT:
+        if execution.applied and event is not JobEvent.INTERRUPT and self._site.drift is Drift.FOUND:
             with suppress(TidegateError):
                 await fingerprint.take(replace(self._held, session=self._session), self._bundle.label)
 

@@ -157,7 +157,11 @@ class _Bringing:
         row = view.wanted
         if row is None:
             raise AssertionError("decided before: nothing is wanted")
-        self._at_hand = await load(self._session, self._site, view, row, self._at_hand)
+        shelf = self._request.shelf
+        at_hand = self._at_hand or (None if shelf is None else shelf.get(row.published.digest))
+        self._at_hand = await load(self._session, self._site, view, row, at_hand)
+        if shelf is not None:
+            shelf[row.published.digest] = self._at_hand
         self._site.trust.seen(self._at_hand)
         return self._at_hand
 

@@ -79,7 +79,9 @@ async def look(session: Session, site: Site, offer: Bundle | None = None) -> Vie
     check_sight(seen.standing)
     said = site.line or (None if offer is None else offer.manifest.line)
     line = said or seen.target.table
-    sight = await see(session, seen.target, line, has_table=seen.has_table) if seen.has_control else None
+    name, sight = site.home_name(seen.target), None
+    if seen.has_control:
+        sight = await see(session, seen.target, line, has_table=seen.has_table, name=name)
     if sight is None or sight.versions.target is None or sight.versions.home is None:
         observation = await TargetHalf(session, seen.target).observe_version(has_table=seen.has_table)
         observation = await _with_rivals(session, seen, site, observation, has_control=False)

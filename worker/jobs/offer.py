@@ -47,12 +47,31 @@ async def publish(session: Session, site: Site, view: View, bundle: Bundle, inte
         decision = await HomeHalf(session, view.line).publish(bundle, intent, may)
     _tell(session, view.line, bundle, decision)
     if isinstance(decision, LabelTaken):
-        raise RefusedError(
-            f"the label {decision.label} was published before with other content (digest {decision.digest[:12]})",
-            hint="content under a label never changes: choose another label",
-            reason="label",
-        )
+        raise _taken(decision)
     return decision
+
+
+async def publish_to_line(session: Session, site: Site, line: str, bundle: Bundle, intent: Intent) -> PublishDecision:
+    """Publish a bundle on a line that many targets follow; whether it can be applied is found out at each of them.
+
+    Raises:
+        RefusedError: Its label belongs to other content, or it is not trusted.
+    """
+    site.trust.check_files(bundle.files, bundle.seal, f"bundle {bundle.label}")
+    site.trust.check_line(line, line)
+    decision = await HomeHalf(session, line).publish(bundle, intent, partial(site.trust.check_publishing, bundle))
+    _tell(session, line, bundle, decision)
+    if isinstance(decision, LabelTaken):
+        raise _taken(decision)
+    return decision
+
+
+def _taken(decision: LabelTaken) -> RefusedError:
+    return RefusedError(
+        f"the label {decision.label} was published before with other content (digest {decision.digest[:12]})",
+        hint="content under a label never changes: choose another label",
+        reason="label",
+    )
 
 
 def _check_trust(bundle: Bundle, view: View, site: Site) -> None:

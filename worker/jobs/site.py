@@ -13,6 +13,9 @@ from worker.core.value import dataclass
 
 LATEST = Latest()
 
+Shelf = dict[str, Bundle]
+"""Bundles that were read, by their digests."""
+
 
 class Rivals(Enum):
     """What another golang-migrate table means beside an empty version table."""
@@ -21,9 +24,19 @@ class Rivals(Enum):
     IGNORE = "ignore"
 
 
+class Drift(Enum):
+    """Whether each job takes the fingerprint of the catalogue: one of a database, whose price grows with its tables."""
+
+    FOUND = "found"
+    IGNORED = "ignored"
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A target as the settings name it; `schema` None is the session's current one, `line` None the table's name."""
+    """A target as the settings name it; `schema` None is the session's current one, `line` None the table's name.
+
+    `database` is what the home half calls the target's database, None where it is the home's own.
+    """
 
     schema: str | None
     table: str
@@ -33,6 +46,12 @@ class Site:
     rivals: Rivals
     limits: Limits
     trust: Trust = OFF
+    database: str | None = None
+    drift: Drift = Drift.FOUND
+
+    def home_name(self, target: Target) -> str:
+        """What the home half calls the target; `database` is None where the target lies in the home's own."""
+        return target.name if self.database is None else f"{self.database}/{target.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +59,8 @@ class Request:
     """What is asked for: a goal, and perhaps a bundle that is offered for it.
 
     `pin` names the command that pins the target, None lets a pinned one go where a person asked. `agreed` are the
-    versions that a person was shown and agreed to undo, None where that was not asked.
+    versions that a person was shown and agreed to undo, None where that was not asked. What is read of the wanted
+    bundle is put on the `shelf`, for the next target.
     """
 
     insistence: Insistence
@@ -48,6 +68,7 @@ class Request:
     offer: Bundle | None = None
     pin: str | None = None
     agreed: tuple[int, ...] | None = None
+    shelf: Shelf | None = None
 
 
 class Result(Enum):

@@ -34,8 +34,8 @@ async def pause(session: Session, site: Site) -> None:
     """
     view = await known(session, site)
     home = HomeHalf(session, view.line)
-    await home.ensure_target(view.survey.target.name)
-    await home.set_paused(view.survey.target.name, paused=True)
+    await home.ensure_target(site.home_name(view.survey.target))
+    await home.set_paused(site.home_name(view.survey.target), paused=True)
 
 
 async def resume(session: Session, site: Site) -> None:
@@ -47,7 +47,7 @@ async def resume(session: Session, site: Site) -> None:
     """
     view = await known(session, site)
     home = HomeHalf(session, view.line)
-    await home.set_paused(view.survey.target.name, paused=False)
+    await home.set_paused(site.home_name(view.survey.target), paused=False)
     if view.observation.pinned is not None:
         async with holding(session, site, view) as held, fenced(held, "resuming the target"):
             await TargetHalf(held.session, held.target).pin(held, None)

@@ -97,8 +97,8 @@ class HomeHalf:
     """The home half's reads and writes for one line."""
 
     def __init__(self, session: Session, line: str) -> None:
-        self._session = session
-        self._conn = session.conn
+        self._session = session.at_home
+        self._conn = self._session.conn
         self._sql = queries("home", session.control)
         self._line = line
         self._channel = f"{session.control}_wake"

@@ -12,7 +12,7 @@ SELECT
         'function publish(text,text,text[],bytea[],bigint[],bigint,text,text,text)', 'function withdraw(text,text)',
         'function digest_of(text[],bytea[])', 'function files_of(text[],text[])', 'function versions_of(text[],text[])',
         'function fault_of(text,text,text,text[],text[],bigint[],bigint)', 'function guard_bundle()',
-        'function guard_bundle_file()') AS ours
+        'function guard_bundle_file()', 'function add_target(text,text,text,text)') AS ours
 FROM pg_depend AS d
 JOIN pg_namespace AS n ON n.oid = d.refobjid AND n.nspname = :'schema'
 CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) AS i
@@ -96,7 +96,9 @@ FROM (
     SELECT target AS name FROM :"schema".fence
     UNION SELECT target FROM :"schema".ledger
     UNION SELECT target FROM :"schema".readiness
-    UNION SELECT name FROM :"schema".target
+    UNION SELECT h.name FROM :"schema".target AS h
+    -- Those of a fleet in other databases are not here; an older control schema has no fleets.
+    WHERE coalesce(to_jsonb(h) ->> 'database', '') = ''
 ) AS t
 CROSS JOIN LATERAL (SELECT parse_ident(t.name) AS part) AS p
 WHERE NOT (p.part[1] = :'schema' AND p.part[2] IN ('target_version', 'home_version'))
@@ -159,5 +161,5 @@ DROP FUNCTION IF EXISTS
     :"schema".publish(text, text, text[], bytea[], bigint[], bigint, text, text, text), :"schema".withdraw(text, text),
     :"schema".fault_of(text, text, text, text[], text[], bigint[], bigint), :"schema".versions_of(text[], text[]),
     :"schema".files_of(text[], text[]), :"schema".digest_of(text[], bytea[]), :"schema".guard_bundle(),
-    :"schema".guard_bundle_file();
+    :"schema".guard_bundle_file(), :"schema".add_target(text, text, text, text);
 DROP SCHEMA :"schema";

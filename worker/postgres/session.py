@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from worker.core.checkpoint import Checkpoint, pass_by
 from worker.core.event import Emitter
 from worker.core.sighting import Sighting, overlook
+from worker.core.target import quote_identifier
 from worker.core.value import dataclass
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ PIN = f"SET search_path = {PINNED_PATH}"
 """SQL that has the session look names up there again; a rollback does so too."""
 
 UNPIN = "RESET search_path"
-"""SQL before a migration's statements."""
+"""SQL before the statements of a migration of the session's own target."""
 
 
 def _go_on() -> bool:
@@ -44,6 +45,9 @@ class Session:
     connection to the same place, from which this one is watched; None where nobody watches; `sighted` is told what is
     seen from there. `passing` is called at each checkpoint: tests have the program die, freeze or lose its server
     there.
+
+    `home` is the connection to the home half where that lies in another database. `path` are the schemas in which the
+    target's migrations look names up, () for the session's own default.
     """
 
     conn: "Connection[Record]"
@@ -57,6 +61,18 @@ class Session:
     second: "Callable[[], Awaitable[Connection[Record]]] | None" = None
     passing: Callable[[Checkpoint], None] = pass_by
     sighted: Callable[[Sighting], None] = overlook
+    home: "Connection[Record] | None" = None
+    path: tuple[str, ...] = ()
+
+    @property
+    def at_home(self) -> "Session":
+        """The same session on the home half's connection."""
+        return self if self.home is None else replace(self, conn=self.home, home=None)
+
+    @property
+    def unpin(self) -> str:
+        """SQL before a migration's statements, for their names are looked up in the target's schemas."""
+        return f"SET search_path = {', '.join(map(quote_identifier, self.path))}" if self.path else UNPIN
 
     def bind(self, **context: str | int) -> "Session":
         """The same session, whose events carry this context besides."""

@@ -35,33 +35,49 @@ class Sight:
     job: Job | None
 
 
-async def see(session: Session, target: Target, line: str, *, has_table: bool) -> Sight | None:
+async def see(session: Session, target: Target, line: str, *, has_table: bool, name: str | None = None) -> Sight | None:
     """Read both halves; None where the control schema is older than this query, or half made.
 
-    `line` is for a target that is not known yet.
+    `line` is for a target that is not known yet, `name` is what the home half calls it where that is another name.
     """
+    if session.home is None:
+        home = there = await _row(session, "sight", target, (target.name, line), has_table=has_table)
+    else:
+        there = await _row(session, "sight_of_target", target, (target.name,), has_table=has_table)
+        home = await _row(session.at_home, "sight_of_home", target, (name or target.name, line), has_table=has_table)
+    if home is None or there is None:
+        return None
+    with credible("the control schema"):
+        return _sight(there, home)
+
+
+def _sight(there: "Record", home: "Record") -> Sight:
+    return Sight(
+        ControlVersions(there["target_half"], there["home_half"]),
+        observation_of(there),
+        None if home["t_id"] is None else _target_row(home),
+        None if home["id"] is None else row_of(home),
+        None if home["job_id"] is None else job_of(home),
+    )
+
+
+async def _row(
+    session: Session, query: str, target: Target, values: tuple[str, ...], *, has_table: bool
+) -> "Record | None":
+    """The query's one row; None where the control schema lacks what it reads."""
     half = queries("target", session.control)
     observe, versions = (text.rstrip().rstrip(";") for text in (half["observe"], half["control_versions"]))
-    sql = queries("sight", session.control)["sight"].replace(":observe", observe).replace(":control_versions", versions)
-    sql = observe_sql(sql, target, has_table=has_table)
+    sql = queries("sight", session.control)[query].replace(":observe", observe).replace(":control_versions", versions)
     async with told(session, f"looking at {target.name}"):
         try:
             with credible("the control schema"):
-                return _sight(await session.conn.fetchrow(sql, target.name, line))
+                return await session.conn.fetchrow(observe_sql(sql, target, has_table=has_table), *values)
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
             return None
 
 
-def _sight(row: "Record | None") -> Sight:
-    if row is None:
-        raise AssertionError("the sight query returns one row")
-    return Sight(
-        ControlVersions(row["target_half"], row["home_half"]),
-        observation_of(row),
-        None if row["t_id"] is None else TargetRow(row["t_id"], row["t_line"], row["t_paused_by"], row["t_paused_at"]),
-        None if row["id"] is None else row_of(row),
-        None if row["job_id"] is None else job_of(row),
-    )
+def _target_row(row: "Record") -> TargetRow:
+    return TargetRow(row["t_id"], row["t_line"], row["t_paused_by"], row["t_paused_at"])
 
 
 async def control_versions(session: Session) -> ControlVersions:

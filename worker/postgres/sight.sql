@@ -19,3 +19,26 @@ LEFT JOIN LATERAL (
     ORDER BY wanted_seq DESC LIMIT 1
 ) AS b ON true
 LEFT JOIN :"schema".job ON job.target_id = t.id AND job.bundle_id = b.id;
+
+-- name: sight_of_target
+-- The target half's part of it, where the home half lies in another database. $1: target.
+SELECT o.*, c.* FROM (:observe) AS o CROSS JOIN (:control_versions) AS c;
+
+-- name: sight_of_home
+-- The home half's part of it. $1: target, $2: line of a target that is not known yet.
+SELECT
+    t.id AS t_id, t.line AS t_line, t.paused_by AS t_paused_by, t.paused_at AS t_paused_at,
+    b.*,
+    job.id AS job_id, job.state AS job_state, job.attempts AS job_attempts, job.worker AS job_worker,
+    job.applied AS job_applied, job.started_at AS job_started_at, job.finished_at AS job_finished_at,
+    job.failure::text AS job_failure
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN :"schema".target AS t ON t.name = $1
+LEFT JOIN LATERAL (
+    SELECT id, label, digest, names, checksums, required::text[] AS required, serves, order_policy, wanted_seq, false AS withdrawn,
+        intent, published_at, published_by, wanted_at
+    FROM :"schema".bundle
+    WHERE line = coalesce(t.line, $2) AND withdrawn_at IS NULL AND wanted_seq IS NOT NULL
+    ORDER BY wanted_seq DESC LIMIT 1
+) AS b ON true
+LEFT JOIN :"schema".job ON job.target_id = t.id AND job.bundle_id = b.id;

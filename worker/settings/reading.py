@@ -71,6 +71,7 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str | None], *
         limits=_limits(values),
         http=HttpSettings(host=values["http_host"], port=values["http_port"]),
         log=LogSettings(level=values["log_level"], format=values["log_format"]),
+        fleet=values["fleet"],
         in_force=(*_database_in_force(found), *map(_in_force, given.values())),
         unknown=_unknown(environ),
     )

@@ -70,6 +70,7 @@ SETTINGS = (
     ),
     Setting("schema", "TIDEGATE_SCHEMA", ("--schema",), "tidegate", parsers.schema, "name of the control schema"),
     Setting("readers", "TIDEGATE_READERS", ("--readers",), None, parsers.roles, "roles that may read readiness"),
+    Setting("fleet", "TIDEGATE_FLEET", ("--fleet",), None, parsers.text, "file that declares many targets"),
     Setting("line", "TIDEGATE_LINE", ("--line",), None, parsers.text, "the line that bundles belong to"),
     Setting("label", "TIDEGATE_LABEL", ("--label",), None, parsers.text, "label of the bundle that is offered"),
     Setting("order", "TIDEGATE_ORDER", ("--order",), None, parsers.order, "what to do with a late lower version"),

@@ -132,5 +132,6 @@ class Settings:
     limits: Limits
     http: HttpSettings
     log: LogSettings
+    fleet: str | None
     in_force: tuple[InForce, ...]
     unknown: tuple[UnknownVariable, ...]

@@ -1,0 +1,101 @@
+"""A fleet whose workers are killed at random: every target is brought once, whoever began with it."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.fleets import TENANTS, Fleet, names
+from tests.fixtures.jobs import until
+from tests.fixtures.network import free_port
+from tests.fixtures.processes import Process, StartTidegate
+from tests.fixtures.servers import Database
+
+STEPS = {
+    "0003_slow.up.sql": "CREATE TABLE slow (a int); SELECT pg_sleep(0.05)",
+    "0004_alone.up.sql": "CREATE INDEX CONCURRENTLY slow_a ON slow (a)",
+    "0005_last.up.sql": "ALTER TABLE slow ADD COLUMN b int",
+}
+VERSIONS = [1, 2, 3, 4, 5]
+DONE = """
+SELECT count(*) FROM tidegate.target WHERE source IS NOT NULL AND outcome = 'succeeded'
+"""
+
+
+class Crew:
+    """Workers of one fleet, of which one after the other is killed and another begins."""
+
+    def __init__(self, fleet: Fleet, seed: int) -> None:
+        self._fleet = fleet
+        self._random = random.Random(seed)  # noqa: S311  a run that can be repeated
+        self._started = 0
+        self.workers: list[Process] = []
+
+    def hire(self) -> None:
+        self._started += 1
+        ways = ("--http-port", str(free_port()), "--poll-interval", "1s", "--log-level", "warning")
+        name = f"worker-{self._started}"
+        self.workers.append(self._fleet.start("run", "--source", self._fleet.source, "--worker", name, *ways))
+
+    def kill_one(self) -> None:
+        victim = self.workers.pop(self._random.randrange(len(self.workers)))
+        victim.kill()
+        victim.wait()
+
+    def pause(self) -> float:
+        """Seconds until the next kill."""
+        return self._random.uniform(0.05, 1.0)
+
+
+async def check(database: Database, targets: list[str]) -> None:
+    """What has to hold of each target, whatever happened to whom."""
+    ledgers = await database.fetch(
+        "SELECT target, array_agg(version ORDER BY version)::text[] AS versions FROM tidegate.ledger "
+        "WHERE target LIKE 'tenant%' GROUP BY 1"
+    )
+    assert {row["target"]: [int(v) for v in row["versions"]] for row in ledgers} == {
+        f"{name}.schema_migrations": VERSIONS for name in targets
+    }
+    often = "SELECT count(*) AS n FROM tidegate.history WHERE target LIKE 'tenant%' GROUP BY target, version, action"
+    assert await database.fetchval(f"SELECT max(n) FROM ({often}) AS x") == 1
+    assert await database.fetchval("SELECT count(*) FROM tidegate.journal WHERE target LIKE 'tenant%'") == 0
+    assert await database.fetchval("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
+    assert await database.fetchval("SELECT count(*) FROM tidegate.job WHERE state <> 'succeeded'") == 0
+    for name in targets:
+        assert await database.fetchval(f"SELECT count(*) FROM {name}.a") == 1
+        assert await database.fetchval(f"SELECT version FROM {name}.schema_migrations WHERE NOT dirty") == 5
+        assert await database.fetchval("SELECT tidegate.ready(5, target => $1)", f"{name}.schema_migrations")
+
+
+@pytest.mark.one_version
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("workers", "targets", "kills"), [(2, 12, 3), pytest.param(8, 200, 40, marks=pytest.mark.slow)]
+)
+async def test_random_kills_lose_nothing_and_do_nothing_twice(
+    tidegate: StartTidegate, database: Database, tmp_path: Path, workers: int, targets: int, kills: int
+) -> None:
+    seed = int(os.environ.get("FLEET_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"FLEET_SEED={seed}")  # noqa: T201  repeats a run
+    fleet = Fleet(tidegate, database, tmp_path)
+    fleet.schemas(names(targets))
+    fleet.migrations(STEPS)
+    fleet.declare(TENANTS + "[limits]\nworkers = 2\n")
+    crew, watcher = Crew(fleet, seed), await database.connect()
+    try:
+        for _ in range(workers):
+            crew.hire()
+        await until(watcher, "SELECT count(*) > 0 FROM pg_attribute WHERE attname = 'forgiven'", tries=1200)
+        for _ in range(kills):
+            await watcher.execute("SELECT pg_sleep($1)", crew.pause())
+            crew.kill_one()
+            crew.hire()
+        await until(watcher, f"SELECT ({DONE}) = $1", targets, tries=6000)
+    finally:
+        await watcher.close()
+    for worker in crew.workers:
+        worker.terminate()
+        assert await worker.ended() == 0, worker.report()
+    await check(database, names(targets))
+    assert await database.fetchval("SELECT count(*) FROM tidegate.target WHERE claimed_by IS NOT NULL") == 0

@@ -1,0 +1,165 @@
+"""`tidegate run --fleet`: workers that share a fleet, are killed, lose the home half, and hear of new targets."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.fleets import TENANTS, Fleet, names
+from tests.fixtures.jobs import until
+from tests.fixtures.network import free_port
+from tests.fixtures.processes import Process, StartTidegate
+from tests.fixtures.servers import Database, fresh_database
+
+SLOW = {"0003_slow.up.sql": "SELECT pg_sleep(0.3)"}
+ALL_DONE = (
+    "SELECT count(*) = $1 FROM tidegate.target WHERE source IS NOT NULL AND outcome = 'succeeded' AND gone_at IS NULL"
+)
+
+
+@pytest.fixture
+def fleet(tidegate: StartTidegate, database: Database, tmp_path: Path) -> Fleet:
+    return Fleet(tidegate, database, tmp_path)
+
+
+def run(fleet: Fleet, name: str) -> Process:
+    return fleet.start(
+        "run", "--source", fleet.source, "--http-port", str(free_port()), "--worker", name, "--poll-interval", "2s"
+    )
+
+
+async def done(database: Database, count: int) -> None:
+    watcher = await database.connect()
+    try:
+        await until(watcher, "SELECT to_regclass('tidegate.target') IS NOT NULL", tries=600)
+        await until(watcher, "SELECT EXISTS (SELECT FROM pg_attribute WHERE attname = 'settled')", tries=100)
+        await until(watcher, ALL_DONE, count, tries=1200)
+    finally:
+        await watcher.close()
+
+
+async def test_two_workers_share_a_fleet_and_each_target_is_done_once(fleet: Fleet) -> None:
+    fleet.schemas(names(12))
+    fleet.migrations(SLOW)
+    fleet.declare(TENANTS + "[limits]\nworkers = 2\n")
+
+    workers = [run(fleet, "one"), run(fleet, "two")]
+    await done(fleet.database, 12)
+
+    rows = await fleet.database.fetch(
+        "SELECT worker, count(*) FROM tidegate.history "
+        "WHERE target LIKE 'tenant%' AND version = 3 GROUP BY 1 ORDER BY 1"
+    )
+    assert [row["worker"] for row in rows] == ["one", "two"]
+    assert sum(row["count"] for row in rows) == 12
+    for worker in workers:
+        worker.terminate()
+        assert worker.wait() == 0, worker.report()
+    assert await fleet.database.fetchval("SELECT count(*) FROM tidegate.target WHERE claimed_by IS NOT NULL") == 0
+
+
+async def test_a_worker_that_is_killed_loses_nothing(fleet: Fleet) -> None:
+    fleet.schemas(names(8))
+    fleet.migrations(SLOW)
+    fleet.declare(TENANTS + "[limits]\nworkers = 2\n")
+    victim = run(fleet, "victim")
+    await victim.line(lambda line: '"migration.started"' in line and '"version": 3' in line)
+
+    victim.kill()
+    run(fleet, "heir")
+    await done(fleet.database, 8)
+
+    often = "SELECT count(*) AS n FROM tidegate.history WHERE target LIKE 'tenant%' GROUP BY target, version"
+    assert await fleet.database.fetchval(f"SELECT max(n) FROM ({often}) AS x") == 1
+
+
+async def test_a_tenant_that_signs_up_is_migrated_by_a_running_worker(fleet: Fleet) -> None:
+    fleet.schemas(["tenant_0"])
+    fleet.declare("[[targets]]\nrows = true\n")
+    run(fleet, "one")
+    watcher = await fleet.database.connect()
+    try:
+        await until(watcher, "SELECT to_regproc('tidegate.add_target') IS NOT NULL", tries=600)
+        assert await watcher.fetchval("SELECT tidegate.add_target('tenant_0')") == "tenant_0.schema_migrations"
+        assert await watcher.fetchval("SELECT tidegate.add_target('tenant_0')") == "tenant_0.schema_migrations"
+        await done(fleet.database, 1)
+        assert await watcher.fetchval("SELECT count(*) FROM tenant_0.a") == 1
+    finally:
+        await watcher.close()
+
+
+async def test_add_target_takes_names_alone_and_is_for_whom_it_was_granted(fleet: Fleet) -> None:
+    fleet.declare(TENANTS)
+    fleet.schemas(["tenant_0"])
+    fleet.up()
+    for wrong in ("NULL", "''", "'pg_catalog'", "'tidegate'", "repeat('x', 64)", "E'a\\nb'"):
+        with pytest.raises(Exception, match=r"add_target\(\) takes|is no application"):
+            await fleet.database.execute(f"SELECT tidegate.add_target({wrong})")
+    with pytest.raises(Exception, match="follows the line schema_migrations, not other"):
+        await fleet.database.execute("SELECT tidegate.add_target('tenant_0', 'other')")
+    assert not await fleet.database.fetchval(
+        "SELECT has_function_privilege('public', 'tidegate.add_target(text,text,text,text)', 'EXECUTE')"
+    )
+
+
+async def test_a_schema_that_is_dropped_in_the_middle_hurts_no_other(fleet: Fleet) -> None:
+    fleet.schemas(names(4))
+    fleet.declare('[[targets]]\nschemas = ["tenant_0", "tenant_1", "tenant_2", "tenant_3"]\n')
+    fleet.up()
+    fleet.migrations(SLOW)
+    fleet.database.psql("DROP SCHEMA tenant_2 CASCADE")
+
+    document = fleet.up(3)
+
+    assert document["states"] == {"refused": 1, "succeeded": 3}
+    assert fleet.problem(document, "tenant_2.schema_migrations")["state"] == "refused"
+
+
+@pytest.fixture
+def tenants(database: Database) -> Iterator[Database]:
+    with fresh_database(database.server) as other:
+        yield other
+
+
+async def test_a_home_that_is_away_leaves_what_runs_right_and_is_repaired_later(
+    fleet: Fleet, tenants: Database
+) -> None:
+    tenants.psql("CREATE SCHEMA tenant_0; CREATE TABLE public.held (a int)")
+    fleet.migrations({"0003_held.up.sql": "SELECT count(*) FROM public.held"})
+    fleet.declare('[[targets]]\nname = "far"\ndatabase = { env = "FAR" }\nschemas = ["tenant_0"]\n')
+    holder = await tenants.connect()
+    worker = fleet.start(
+        "run", "--source", fleet.source, "--http-port", str(free_port()), "--poll-interval", "2s",
+        FAR=tenants.dsn, TIDEGATE_LOCK_TIMEOUT="none",
+    )  # fmt: skip
+    try:
+        await holder.execute("BEGIN; LOCK TABLE public.held")
+        await worker.line(lambda line: '"migration.started"' in line and '"version": 3' in line)
+        home = fleet.database.name
+        fleet.database.server.psql(
+            f"ALTER DATABASE {home} ALLOW_CONNECTIONS false;"
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{home}'"
+        )
+        await holder.execute("COMMIT")
+        await until(holder, "SELECT tidegate.ready(3, target => 'tenant_0.schema_migrations')", tries=600)
+
+        fleet.database.server.psql(f"ALTER DATABASE {home} ALLOW_CONNECTIONS true")
+        await done(fleet.database, 1)
+        assert await fleet.database.fetchval("SELECT state FROM tidegate.job") == "succeeded"
+    finally:
+        await holder.close()
+
+
+async def test_a_worker_drains_at_a_signal_and_leaves_no_lease(fleet: Fleet) -> None:
+    fleet.schemas(names(6))
+    fleet.migrations(SLOW)
+    fleet.declare(TENANTS + "[limits]\nworkers = 2\n")
+    worker = run(fleet, "one")
+    await worker.line(lambda line: '"migration.started"' in line and '"version": 3' in line)
+
+    worker.terminate()
+
+    assert await worker.ended() == 0, worker.report()
+    assert await fleet.database.fetchval("SELECT count(*) FROM tidegate.target WHERE claimed_by IS NOT NULL") == 0
+    fleet.up()
+    assert await fleet.database.fetchval(ALL_DONE, 6)

@@ -1,0 +1,71 @@
+"""The connection to the home half: one statement at a time, opened anew where it was lost."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+
+from worker import control_schema
+from worker.errors import NoDatabaseError
+from worker.jobs.site import Site
+from worker.postgres.connection import close
+from worker.postgres.faults import DRIVER_ERRORS
+from worker.postgres.fleet import FleetHalf
+from worker.postgres.session import Session
+from worker.postgres.sight import control_versions
+from worker.postgres.target_half import survey
+
+
+class HomeSeat(FleetHalf):
+    """The fleet's part of the home half, with the session that it is read on."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.session = session
+
+
+Opening = Callable[[HomeSeat], Awaitable[None]]
+"""What is done on the home half before anything is claimed."""
+
+
+class Home:
+    """A fleet's own connection to the home half; the slots write their jobs on others."""
+
+    def __init__(self, door: Callable[[], Awaitable[Session]]) -> None:
+        self._door = door
+        self._session: Session | None = None
+        self._lock = anyio.Lock()
+
+    @asynccontextmanager
+    async def half(self) -> AsyncIterator[HomeSeat]:
+        """The home half, for the block alone.
+
+        Raises:
+            NoDatabaseError: It is away.
+        """
+        async with self._lock:
+            if self._session is None or self._session.conn.is_closed():
+                self._session = await self._door()
+                await FleetHalf(self._session).prepare()
+            try:
+                yield HomeSeat(self._session)
+            except (NoDatabaseError, *DRIVER_ERRORS):
+                await self.hang_up()
+                raise
+
+    async def hang_up(self) -> None:
+        """Close the connection."""
+        session, self._session = self._session, None
+        if session is not None:
+            await close(session.conn)
+
+
+async def have_control(session: Session, site: Site) -> None:
+    """Have the control schema of the session's database as new as this program.
+
+    Raises:
+        RefusedError: The role may not write there; names the SQL to run.
+    """
+    seen = await survey(session, session.control, "target_version")
+    if not (seen.has_control and control_schema.covers(await control_versions(session))):
+        await control_schema.ensure(session, site.limits, site.readers)

@@ -1,0 +1,214 @@
+"""The slots: each takes one claimed target after the other, and brings it; what is wrong with one hurts no other."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import anyio
+
+from worker.core.event import Context, Emitter, Event, Outcome
+from worker.core.events import DatabaseUnreachable, JobFailed
+from worker.core.reconcile import Insistence
+from worker.errors import TidegateError
+from worker.fleet.ends import BAD, Ends, end_of, out_of_reach, reported, unsettled
+from worker.fleet.home import Home
+from worker.fleet.seats import Seat, Seats, reset
+from worker.fleet.terms import Terms
+from worker.jobs.bring import bring
+from worker.jobs.site import Report, Request, Result, Site
+from worker.postgres.faults import told
+from worker.postgres.fleet import Claim, Done, End, Wish
+from worker.postgres.session import DrainedError, Session
+
+_AHEAD = 2
+_IDLE_SECONDS = 1.0
+
+
+class Slots:
+    """All slots of one worker, and what they have claimed and not said yet."""
+
+    def __init__(self, home: Home, seats: Seats, terms: Terms, emit: Emitter) -> None:
+        self._home = home
+        self._seats = seats
+        self._terms = terms
+        self._emit = emit
+        self._ends = Ends(terms, seats)
+        self._request = Request(Insistence.ROUND, shelf={})
+        self._claims: list[Claim] = []
+        self._done: list[Done] = []
+        self._busy = 0
+        self._lost: TidegateError | None = None
+        self._choosing = anyio.Lock()
+        self._stir = anyio.Event()
+        self.budgets: dict[str, int | None] = {}
+        self.draining = False
+        self.applied = 0
+        self.migrations = 0
+
+    async def round(self) -> None:
+        """Bring what is due until nothing more can be claimed.
+
+        Raises:
+            TidegateError: The home half is away; what was under way came to its end nevertheless.
+        """
+        async with anyio.create_task_group() as tasks:
+            for _ in range(self._terms.fleet.bounds.workers):
+                tasks.start_soon(self._slot)
+        self._done += map(unsettled, self._claims)
+        self._claims = []
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            raise lost
+        await self._say()
+
+    def stir(self) -> None:
+        """Have idle slots look again."""
+        self._stir.set()
+
+    async def is_more(self) -> bool:
+        """Whether there is anything to wait for: what is to be tried again, or what other workers are at."""
+        if self._ends.is_more:
+            return True
+        async with self._home.half() as half:
+            return await half.others_at_work(self._wish(self._seats.open))
+
+    async def _slot(self) -> None:
+        seat: Seat | None = None
+        try:
+            while (claim := await self._next(seat)) is not None:
+                self._busy += 1
+                taken, seat = seat, None
+                try:
+                    seat, done = await self._one(taken, claim)
+                finally:
+                    self._busy -= 1
+                self._done.append(done)
+        finally:
+            await self._seats.leave(seat)
+            self.stir()
+
+    async def _next(self, seat: Seat | None) -> Claim | None:
+        """The next target for a slot; None once nothing can be claimed and nobody is busy."""
+        while not self.draining:
+            try:
+                async with self._choosing:
+                    claim = await self._chosen(seat)
+            except TidegateError as error:
+                # What other slots are at goes on: it needs no home.
+                self._lost = error
+                return None
+            if claim is not None or not self._busy:
+                return claim
+            stir = self._stir
+            with anyio.move_on_after(_IDLE_SECONDS):
+                await stir.wait()
+            if self._stir is stir and stir.is_set():
+                self._stir = anyio.Event()
+        return None
+
+    async def _chosen(self, seat: Seat | None) -> Claim | None:
+        claim = self._at_hand(seat)
+        if claim is None and await self._claim(seat):
+            claim = self._at_hand(seat)
+        if claim is not None:
+            self._claims.remove(claim)
+            self._seats.reserve(seat, claim.database)
+        return claim
+
+    def _at_hand(self, seat: Seat | None) -> Claim | None:
+        """A claimed target that this slot may go to: in its own database, or else where there is room."""
+        away = [claim for claim in self._claims if self._seats.is_resting(claim.database)]
+        self._done += map(out_of_reach, away)
+        self._claims = [claim for claim in self._claims if claim not in away]
+        near = (claim for claim in self._claims if seat is not None and seat.database == claim.database)
+        far = (claim for claim in self._claims if self._seats.has_room(claim.database, seat))
+        return next(near, None) or next(far, None)
+
+    async def _claim(self, seat: Seat | None) -> bool:
+        """Claim more, where nothing is at hand: first where the slot sits; tells whether anything was got."""
+        await self._say()
+        near = [] if seat is None else [seat.database]
+        far = [name for name in self._seats.open if name not in near and self._seats.has_room(name, seat)]
+        for databases in filter(None, (near, far)):
+            async with self._home.half() as half:
+                found = await half.claim(self._wish(databases))
+            if found:
+                self._claims += found
+                return True
+        return False
+
+    def _wish(self, databases: Sequence[str]) -> Wish:
+        fleet = self._terms.fleet
+        return Wish(self.budgets, fleet.sources, databases, _AHEAD * fleet.bounds.workers, self._terms.names)
+
+    async def _say(self) -> None:
+        """Say what came of claims; at worst it is said later, or the leases run out and whoever comes finds out."""
+        done, self._done = self._done, []
+        if not done:
+            return
+        try:
+            async with self._home.half() as half:
+                await half.give_back(done)
+        except TidegateError:
+            self._done = done + self._done
+            raise
+
+    async def _one(self, seat: Seat | None, claim: Claim) -> tuple[Seat | None, Done]:
+        target = claim.target
+        site = replace(
+            self._terms.site,
+            schema=target.schema,
+            table=target.table,
+            line=claim.line,
+            database=claim.database or None,
+        )
+        sitting: Seat | None = None
+        try:
+            sitting = await self._seats.sit(seat, claim)
+            report = await self._brought(sitting.session, site, claim)
+        except DrainedError:
+            return sitting, unsettled(claim)
+        except TidegateError as error:
+            await self._seats.leave(sitting)
+            return None, self._failed(claim, error)
+        except BaseException:
+            await self._seats.leave(sitting)
+            raise
+        self._ends.came_through(claim)
+        self.applied += report.result is Result.APPLIED
+        self.migrations += len(report.applied)
+        return sitting, reported(claim, report)
+
+    def _failed(self, claim: Claim, error: TidegateError) -> Done:
+        done = self._ends.failed(claim, error)
+        if done.end is End.UNREACHABLE:
+            self._emit.bind(target=claim.name)(DatabaseUnreachable(error.message, done.pause))
+        self.stir()
+        return done
+
+    async def _brought(self, session: Session, site: Site, claim: Claim) -> Report:
+        teller = _Teller(self._emit)
+        session = replace(
+            session, path=claim.path, emit=Emitter((teller,)).bind(target=claim.name), draining=lambda: self.draining
+        )
+        try:
+            async with told(session, f"bringing {claim.name}"):
+                report = await bring(session, site, self._request)
+                if report.result is Result.APPLIED:
+                    await reset(session)
+        except TidegateError as error:
+            if not teller.told and end_of(error) in BAD:
+                session.emit(JobFailed(Outcome.REFUSED, error.reason, error.message, error.hint, 0, 0.0))
+            raise
+        return report
+
+
+class _Teller:
+    """Passes a target's events on, and remembers whether its failure was among them."""
+
+    def __init__(self, emit: Emitter) -> None:
+        self._emit = emit
+        self.told = False
+
+    def __call__(self, event: Event, context: Context) -> None:
+        self.told = self.told or isinstance(event, JobFailed)
+        self._emit.bind(**context)(event)
