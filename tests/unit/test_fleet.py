@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fixtures.processes import ROOT
 from worker.core.fleet import (
     Asked,
     Bounds,
@@ -120,3 +121,12 @@ def test_seats_that_are_taken_one_by_one_never_pass_a_bound(bounds: Bounds, aske
     assert max(seated.values(), default=0) <= bounds.per_database
     for each in ("one", "two"):
         assert sum(count for database, count in seated.items() if server[database] == each) <= bounds.per_server
+
+
+def test_the_documented_file_is_one() -> None:
+    page = (ROOT / "deploy/fleets.md").read_text(encoding="utf-8")
+    fleet = read_fleet(page.split("```toml\n")[1].split("```")[0].encode(), "fleet.toml")
+    assert [group.rows for group in fleet.groups] == [False, False, True]
+    assert (fleet.bounds, fleet.budget) == (Bounds(8, 4, 16), ErrorBudget(percent=5.0))
+    database = fleet.groups[0].called("tenants")
+    assert declare(fleet.groups[0], database, ["tenant_7"])[0].name == "tenants/tenant_7.schema_migrations"

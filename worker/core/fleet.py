@@ -156,7 +156,7 @@ def read_fleet(text: bytes, origin: str) -> Fleet:
     try:
         document = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{origin} is no TOML: {error}", hint="see the example of a fleet in the README") from error
+        raise SettingError(f"{origin} is no TOML: {error}", hint="deploy/fleets.md shows such a file") from error
     top = _Table(document, origin)
     groups = tuple(
         _group(_Table(each, f"{origin}, targets {number}"))
@@ -248,7 +248,7 @@ class _Table:
 
     def end(self) -> None:
         if self._left:
-            raise self.wrong(f"has no key {next(iter(self._left))!r}", "see the example of a fleet in the README")
+            raise self.wrong(f"has no key {next(iter(self._left))!r}", "deploy/fleets.md shows such a file")
 
     def wrong(self, what: str, hint: str) -> SettingError:
         return SettingError(f"{self.origin} {what}", hint=hint)
