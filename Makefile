@@ -53,7 +53,7 @@ test: $(READY) ## unit, integration and deployment tests
 	$(PYTEST) $(MANY) tests/unit tests/integration tests/deploy
 
 short: $(READY) ## acceptance, crash and interop tests, without the slow ones
-	$(PYTEST) -m "not slow" tests/acceptance tests/crash tests/interop
+	$(PYTEST) -n 2 --dist loadgroup -m "not slow" tests/acceptance tests/crash tests/interop
 
 soak: $(READY) ## ROUNDS=1000 of turmoil on one database after the other; SEED=… repeats a run
 	SOAK_ROUNDS=$(or $(ROUNDS),1000) SOAK_SEED=$(SEED) $(PYTEST) -s --timeout 0 tests/crash/test_turmoil.py -k rounds

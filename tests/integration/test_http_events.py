@@ -10,6 +10,7 @@ import anyio
 import httpx
 import pytest
 from anyio.abc import SocketStream
+from starlette.types import Receive, Send
 
 from tests.fixtures.http_face import Worker, serving
 from tests.fixtures.statuses import a_snapshot, a_status
@@ -166,6 +167,7 @@ async def test_a_peer_that_does_not_read_hinders_nobody_and_is_cut(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(server, "READER_SECONDS", 2.0)
+    ended = telling_of_the_first_end(monkeypatch)
     label = "x" * 200_000
     async with (
         serving(worker.app()) as port,
@@ -177,8 +179,25 @@ async def test_a_peer_that_does_not_read_hinders_nobody_and_is_cut(
         for number in range(60):
             worker.snapshot = a_snapshot(a_status(wanted=f"{number}{label}"))
             assert f">{number}x" in (await viewer.message())[1]["regions"]["gate"]
+        with anyio.fail_after(20):
+            await ended.wait()
+        # What it reads before it is cut would make it a reader again.
         assert await is_cut(silent)
     assert caplog.records == []
+
+
+def telling_of_the_first_end(monkeypatch: pytest.MonkeyPatch) -> anyio.Event:
+    """An event that is set once the server is done with a stream."""
+    ended, serve = anyio.Event(), stream.Streams.serve
+
+    async def told(streams: stream.Streams, receive: Receive, send: Send) -> None:
+        try:
+            await serve(streams, receive, send)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(stream.Streams, "serve", told)
+    return ended
 
 
 async def is_cut(connection: SocketStream) -> bool:
