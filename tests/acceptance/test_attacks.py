@@ -176,14 +176,36 @@ def test_who_published_and_who_took_back_cannot_be_said_otherwise(installed: Rol
     assert said == f"{api}|{api}|t"
 
 
+LIE = (
+    "SELECT outcome FROM tidegate.publish('schema_migrations', '2', ARRAY['0001_m1.up.sql', '0002_m2.up.sql'], "
+    "ARRAY[convert_to(E'CREATE TABLE t1 (a int);\\n', 'UTF8'), 'CREATE TABLE t2 (a int)'], '{}')"
+)
+
+
 def test_rows_that_do_not_say_what_the_files_say_are_not_run(installed: RoleSet) -> None:
-    sql = "SELECT outcome FROM tidegate.publish('schema_migrations', '2', ARRAY['0001_m1.up.sql', '0002_m2.up.sql'], "
-    sql += "ARRAY[convert_to(E'CREATE TABLE t1 (a int);\\n', 'UTF8'), 'CREATE TABLE t2 (a int)'], '{}')"
-    assert installed.psql("publisher", sql) == "published"
+    assert installed.psql("publisher", LIE) == "published"
 
     call("up", **installed.migrating).is_error(3, "bundle 2: its row does not say what its files say")
 
     assert applied(installed.database) == ["1"]
+
+
+def test_a_worker_refuses_what_a_publisher_lied_about_and_applies_what_comes_behind_it(
+    installed: RoleSet, tidegate: StartTidegate, tmp_path: Path
+) -> None:
+    worker = start_worker(tidegate, installed.dsn("migrator"), "--migrations-options", f"-c role={installed.owner}")
+    worker.until("/readyz?at_least=1")
+    assert installed.psql("publisher", LIE) == "published"
+    refused = worker.process.wait_for_event("job.failed")
+    assert refused["outcome"] == "refused"
+    assert "bundle 2: its row does not say what its files say" in refused["message"]
+    assert worker.answers("/readyz?at_least=1") == 200
+
+    folder = migrations_in(tmp_path / "3", tables(1, 3))
+    call("publish", folder, "--label", "3", **installed.migrating).is_fine("3")
+    worker.until("/readyz?at_least=3")
+    assert applied(installed.database) == ["1", "3"]
+    assert worker.stop() == 0
 
 
 STEAL = "CREATE FUNCTION {name} RETURNS {type} LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$captured$$; END';"
