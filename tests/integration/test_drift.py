@@ -1,5 +1,6 @@
 """Drift: what somebody changed by hand is named, and nothing else is."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import anyio
 import pytest
 
 from tests.fixtures.cluster import PASSWORD, Server, running_server
-from tests.fixtures.installations import installations
+from tests.fixtures.installations import FIRST, installations
 from tests.fixtures.servers import Database, fresh_database
 from tests.fixtures.sites import Worker, bundle_of, tables, worker_on
 from tests.fixtures.tools import missing
@@ -182,7 +183,10 @@ async def test_what_an_extension_brings_is_told_by_the_extension(worker: Worker,
         "SELECT name FROM pg_available_extensions WHERE name IN ('pg_trgm', 'citext', 'hstore') ORDER BY 1 LIMIT 1"
     )
     if offered is None:
-        pytest.skip("this server offers none of pg_trgm, citext and hstore")
+        missing = "this server offers none of pg_trgm, citext and hstore"
+        if os.environ.get("CI") == "true" and database.server.version == FIRST[0]:
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
     await database.execute(f"CREATE EXTENSION {offered}")
     assert await found(worker) == [f"extension {offered} added (1.0)"]
 
