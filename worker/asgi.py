@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from worker.bundles.directory import read_directory
-from worker.core.bundle import unsealed
-from worker.core.event import Context, Emitter, Event
-from worker.core.readiness import AtLeast, OfBundle, Requirement
+from worker.core.bundles.bundle import unsealed
+from worker.core.events.event import Context, Emitter, Event
+from worker.core.planning.readiness import AtLeast, OfBundle, Requirement
 from worker.errors import TidegateError, UsageError
 from worker.gate import Gate, OnFailure, directory_requirement, wait
 from worker.postgres.connection import Purpose, connect

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from worker.core.event import Context, Event, Outcome
-from worker.core.events import (
+from worker.core.events.event import Context, Event, Outcome
+from worker.core.events.events import (
     JobFailed,
     JobFinished,
     JobStarted,
@@ -17,12 +17,12 @@ from worker.core.events import (
     LockWaiting,
     WorkerDraining,
 )
+from worker.core.events.migration_events import MigrationFinished, MigrationRetried, MigrationStarted, SegmentFinished
 from worker.core.fleet import Count
-from worker.core.job import JobState
-from worker.core.masking import Mask, masked
-from worker.core.migration_events import MigrationFinished, MigrationRetried, MigrationStarted, SegmentFinished
-from worker.core.sighting import Sighting
-from worker.core.snapshot import (
+from worker.core.planning.job import JobState
+from worker.core.status.masking import Mask, masked
+from worker.core.status.sighting import Sighting
+from worker.core.status.snapshot import (
     WAITERS,
     Blocked,
     JobProgress,

@@ -15,12 +15,12 @@ import asyncpg
 from worker.applier.limits import Limits
 from worker.bundles.directory import read_directory
 from worker.bundles.shipped import shipped
-from worker.core.bundle import Bundle, OrderPolicy
-from worker.core.event import Emitter
-from worker.core.events import ControlUpgraded, ReadersDenied
-from worker.core.migration import Migration, Side, parse_file_name
-from worker.core.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after
-from worker.core.privileges import missing_grant
+from worker.core.bundles.bundle import Bundle, OrderPolicy
+from worker.core.bundles.migration import Migration, Side, parse_file_name
+from worker.core.checks.privileges import missing_grant
+from worker.core.events.event import Emitter
+from worker.core.events.events import ControlUpgraded, ReadersDenied
+from worker.core.planning.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.errors import MigrationFailedError, RefusedError
 from worker.postgres.faults import told
@@ -153,7 +153,7 @@ async def _upgrade(session: Session, half: str, limits: Limits, keys: Keys, wait
 
 
 async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits) -> int:
-    from worker.core.planner import plan  # noqa: PLC0415  slow to load, and needed once a version
+    from worker.core.planning.planner import plan  # noqa: PLC0415  slow to load, and needed once a version
 
     decided = plan(bundle, observed, OrderPolicy.ERROR, Latest())
     match decided:

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from worker.core.bundle import Bundle
-from worker.core.checkup import examine
-from worker.core.findings import Finding, Severity, error, fine, warning
-from worker.core.plan import Latest
+from worker.core.bundles.bundle import Bundle
+from worker.core.checks.checkup import examine
+from worker.core.checks.findings import Finding, Severity, error, fine, warning
+from worker.core.planning.plan import Latest
 from worker.errors import RefusedError, TidegateError
 from worker.gate import lacking
 from worker.jobs.preview import preview

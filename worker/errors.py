@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from worker.core.failure import Failure
+    from worker.core.events.failure import Failure
 
 
 class ExitCode(IntEnum):

@@ -15,12 +15,12 @@ import anyio
 import asyncpg
 
 from worker.core.backoff import Backoff
-from worker.core.bundle import Bundle
+from worker.core.bundles.bundle import Bundle
 from worker.core.duration import format_duration
-from worker.core.event import Emitter
-from worker.core.events import GateFound, GateOpened, GateWaiting
-from worker.core.job import SETTLED
-from worker.core.readiness import (
+from worker.core.events.event import Emitter
+from worker.core.events.events import GateFound, GateOpened, GateWaiting
+from worker.core.planning.job import SETTLED
+from worker.core.planning.readiness import (
     Identity,
     NotReady,
     OfDirectory,

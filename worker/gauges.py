@@ -11,9 +11,8 @@ from datetime import UTC
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from worker.core.drift import Drift
-from worker.core.event import Event, Outcome
-from worker.core.events import (
+from worker.core.events.event import Event, Outcome
+from worker.core.events.events import (
     JobFailed,
     JobFinished,
     JobStarted,
@@ -23,11 +22,12 @@ from worker.core.events import (
     LockWaiting,
     WorkerWoken,
 )
+from worker.core.events.migration_events import MigrationFinished
 from worker.core.fleet import Count
-from worker.core.job import JobState
-from worker.core.migration_events import MigrationFinished
-from worker.core.probe import target_is_ready
-from worker.core.snapshot import Snapshot, TargetStatus
+from worker.core.planning.job import JobState
+from worker.core.status.drift import Drift
+from worker.core.status.probe import target_is_ready
+from worker.core.status.snapshot import Snapshot, TargetStatus
 
 PREFIX = "tidegate_"
 TARGET_LIMIT = 100

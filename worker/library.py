@@ -15,14 +15,14 @@ from worker.bundles.archive import read_source
 from worker.bundles.directory import local_path
 from worker.cli.app import App
 from worker.cli.arguments import Flags
-from worker.core.drift import Change, Difference, Drift, Part, Unknown
-from worker.core.event import Emitter
-from worker.core.job import JobState
-from worker.core.masking import masked
-from worker.core.reconcile import Insistence
-from worker.core.snapshot import TargetStatus
+from worker.core.bundles.wanted import AlreadyWanted, Intent, KnownNowWanted
+from worker.core.events.event import Emitter
+from worker.core.planning.job import JobState
+from worker.core.planning.reconcile import Insistence
+from worker.core.status.drift import Change, Difference, Drift, Part, Unknown
+from worker.core.status.masking import masked
+from worker.core.status.snapshot import TargetStatus
 from worker.core.value import dataclass
-from worker.core.wanted import AlreadyWanted, Intent, KnownNowWanted
 from worker.errors import TidegateError, UsageError
 from worker.jobs.bring import bring
 from worker.jobs.drift import find_drift

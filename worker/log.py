@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Any, TextIO
 
-from worker.core.event import Context, Event, Level
-from worker.core.failure import Failure
+from worker.core.events.event import Context, Event, Level
+from worker.core.events.failure import Failure
 from worker.core.pattern import pattern
 
 Secret = str | Callable[[], str]

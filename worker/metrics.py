@@ -7,9 +7,8 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from worker.core.blocking import Kind, Overrun
-from worker.core.event import Context, Event, Outcome
-from worker.core.events import (
+from worker.core.events.event import Context, Event, Outcome
+from worker.core.events.events import (
     BundlePublished,
     DatabaseRefused,
     DatabaseUnreachable,
@@ -23,8 +22,9 @@ from worker.core.events import (
     ReadinessSet,
     WorkerWoken,
 )
-from worker.core.migration_events import AppBlocked, MigrationFinished, MigrationRetried, MigrationWaiting
-from worker.core.snapshot import Snapshot
+from worker.core.events.migration_events import AppBlocked, MigrationFinished, MigrationRetried, MigrationWaiting
+from worker.core.running.blocking import Kind, Overrun
+from worker.core.status.snapshot import Snapshot
 from worker.gauges import PREFIX, Gauges
 
 _WORD = re.compile(r"[A-Za-z0-9_]{1,40}")

@@ -14,9 +14,9 @@ import anyio
 
 from worker.board import Board
 from worker.core.backoff import Backoff
-from worker.core.bundle import Bundle
-from worker.core.event import Emitter, Event, Outcome
-from worker.core.events import (
+from worker.core.bundles.bundle import Bundle
+from worker.core.events.event import Emitter, Event, Outcome
+from worker.core.events.events import (
     DatabaseChanged,
     DatabaseRefused,
     DatabaseUnreachable,
@@ -24,7 +24,7 @@ from worker.core.events import (
     TargetPaused,
     WorkerWoken,
 )
-from worker.core.reconcile import Insistence
+from worker.core.planning.reconcile import Insistence
 from worker.core.value import dataclass
 from worker.errors import (
     BundleError,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.connection import Connection
 
-    from worker.core.snapshot import Panorama
+    from worker.core.status.snapshot import Panorama
 
 _RETRY = Backoff(first=0.25, ceiling=15.0)
 # A person mends these in the database, or a failover does, and the worker then goes on by itself with what it was

@@ -12,8 +12,8 @@ from typing import NoReturn
 
 import anyio
 
-from worker.core.event import Context, Event
-from worker.core.events import (
+from worker.core.events.event import Context, Event
+from worker.core.events.events import (
     BundleOffered,
     DatabaseRefused,
     DatabaseUnreachable,
@@ -22,11 +22,11 @@ from worker.core.events import (
     TargetPaused,
     WorkerDraining,
 )
-from worker.core.job import JobState
-from worker.core.migration_events import MigrationStarted, SegmentFinished
-from worker.core.probe import probe
-from worker.core.readiness import Requirement
-from worker.core.snapshot import Snapshot
+from worker.core.events.migration_events import MigrationStarted, SegmentFinished
+from worker.core.planning.job import JobState
+from worker.core.planning.readiness import Requirement
+from worker.core.status.probe import probe
+from worker.core.status.snapshot import Snapshot
 
 _ABSTRACT = "@"
 _TEXT_LIMIT = 500

@@ -4,7 +4,7 @@ import pytest
 
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import SITE, bundle_of, dump, tables, worker_on
-from worker.core.events import LedgerAdopted
+from worker.core.events.events import LedgerAdopted
 from worker.errors import RefusedError
 from worker.jobs.site import Result, Rivals
 

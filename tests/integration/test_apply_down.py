@@ -8,7 +8,7 @@ import pytest
 from tests.fixtures.jobs import Said, files, said, until
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import COMMAND, Worker, worker_on
-from worker.core.plan import Back, Goal, To
+from worker.core.planning.plan import Back, Goal, To
 from worker.errors import MigrationFailedError, RefusedError
 from worker.jobs.bring import bring
 from worker.jobs.site import Report

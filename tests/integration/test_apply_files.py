@@ -6,7 +6,7 @@ import pytest
 from tests.fixtures.jobs import Said, failure, files, said, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import worker_on
-from worker.core.migration_events import MigrationStarted
+from worker.core.events.migration_events import MigrationStarted
 
 NOTHING = {
     "a zero-byte file": b"",

@@ -9,10 +9,10 @@ from tests.fixtures.jobs import TARGET, Said, files, gone, said, until
 from tests.fixtures.relay import Relay
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, Worker, worker_on
-from worker.core.bundle import Bundle
-from worker.core.event import Outcome
-from worker.core.job import JobState
-from worker.core.migration_events import MigrationFinished, MigrationRetried
+from worker.core.bundles.bundle import Bundle
+from worker.core.events.event import Outcome
+from worker.core.events.migration_events import MigrationFinished, MigrationRetried
+from worker.core.planning.job import JobState
 from worker.errors import MigrationFailedError
 from worker.postgres.faults import ConnectionLostError
 

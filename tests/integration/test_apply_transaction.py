@@ -9,8 +9,8 @@ import pytest
 from tests.fixtures.jobs import TARGET, Said, failure, files, gone, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, worker_on
-from worker.core.event import Outcome
-from worker.core.migration_events import MigrationFinished, MigrationRetried
+from worker.core.events.event import Outcome
+from worker.core.events.migration_events import MigrationFinished, MigrationRetried
 from worker.errors import MigrationFailedError
 
 ONE = {"1": "CREATE TABLE a (x int PRIMARY KEY)"}

@@ -12,8 +12,8 @@ from tests.fixtures.jobs import Said, files, said, until
 from tests.fixtures.roles import RoleSet
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, Recorded, Worker, bundle_of, tables, worker_on
-from worker.core.event import Outcome
-from worker.core.migration_events import (
+from worker.core.events.event import Outcome
+from worker.core.events.migration_events import (
     AppBlocked,
     MigrationFinished,
     MigrationRetried,

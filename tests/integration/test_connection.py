@@ -13,7 +13,7 @@ import pytest
 from tests.fixtures.cluster import Server
 from tests.fixtures.network import HOST, free_port
 from tests.fixtures.servers import Database
-from worker.core.dsn import Address, ConnectionParams, LiteralPassword, PassFile, PasswordFile, parse_dsn
+from worker.core.connecting.dsn import Address, ConnectionParams, LiteralPassword, PassFile, PasswordFile, parse_dsn
 from worker.errors import NoDatabaseError, RefusedError, SettingError
 from worker.postgres import connection
 from worker.postgres.connection import Purpose, check_session, close, closing, connect

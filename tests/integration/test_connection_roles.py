@@ -12,7 +12,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, SocketStream
 from tests.fixtures.cluster import Server, Shutdown, running_server
 from tests.fixtures.network import HOST, free_port
 from tests.fixtures.servers import Database
-from worker.core.dsn import Address, ConnectionParams, parse_dsn
+from worker.core.connecting.dsn import Address, ConnectionParams, parse_dsn
 from worker.errors import RefusedError
 from worker.postgres.connection import Purpose, check_session, closing, connect
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fixtures.cluster import Server, running_server
 from tests.fixtures.installations import FIRST
-from worker.core.dsn import parse_dsn
+from worker.core.connecting.dsn import parse_dsn
 from worker.errors import NoDatabaseError, SettingError
 from worker.postgres.connection import Purpose, closing, connect
 

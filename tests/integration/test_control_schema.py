@@ -9,8 +9,8 @@ from tests.fixtures.cluster import PASSWORD
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import SITE, Worker, bundle_of, dump, tables, worker_on
 from worker import control_schema
-from worker.core.event import Level
-from worker.core.events import ControlUpgraded, ReadersDenied
+from worker.core.events.event import Level
+from worker.core.events.events import ControlUpgraded, ReadersDenied
 from worker.errors import RefusedError
 from worker.jobs.look import Control
 from worker.jobs.site import Result

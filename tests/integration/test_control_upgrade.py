@@ -13,11 +13,11 @@ from tests.fixtures.servers import Database
 from tests.fixtures.sites import bundle_of, tables, worker_on
 from worker.bundles.shipped import shipped
 from worker.control_schema import control_bundle
-from worker.core.bundle import Bundle, OrderPolicy
-from worker.core.events import ControlUpgraded
-from worker.core.migration import Direction
-from worker.core.plan import Latest, Pending
-from worker.core.planner import plan
+from worker.core.bundles.bundle import Bundle, OrderPolicy
+from worker.core.bundles.migration import Direction
+from worker.core.events.events import ControlUpgraded
+from worker.core.planning.plan import Latest, Pending
+from worker.core.planning.planner import plan
 from worker.jobs.look import Control
 from worker.postgres.queries import with_schema
 

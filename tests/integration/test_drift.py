@@ -12,10 +12,10 @@ from tests.fixtures.installations import FIRST, installations
 from tests.fixtures.servers import Database, fresh_database
 from tests.fixtures.sites import Worker, bundle_of, tables, worker_on
 from tests.fixtures.tools import missing
-from worker.core.drift import Drift, Unknown
-from worker.core.drift_events import DriftFound, DriftGone, FingerprintSkipped
-from worker.core.plan import To
-from worker.core.reconcile import Insistence
+from worker.core.events.drift_events import DriftFound, DriftGone, FingerprintSkipped
+from worker.core.planning.plan import To
+from worker.core.planning.reconcile import Insistence
+from worker.core.status.drift import Drift, Unknown
 from worker.errors import MigrationFailedError
 from worker.jobs.bring import bring
 from worker.jobs.drift import DriftWatch, find_drift

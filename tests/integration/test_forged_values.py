@@ -16,8 +16,8 @@ from tests.fixtures.attacked import Scene, scene_of
 from tests.fixtures.attacker import CANARY, has_canary
 from tests.fixtures.servers import Database
 from worker.cli.show.status import rows
-from worker.core.snapshot import Snapshot, TargetStatus
-from worker.core.status_document import status_document
+from worker.core.status.snapshot import Snapshot, TargetStatus
+from worker.core.status.status_document import status_document
 from worker.core.target import Target
 from worker.errors import TidegateError
 from worker.gauges import Gauges

@@ -22,8 +22,8 @@ from tests.fixtures.relay import Relay
 from tests.fixtures.servers import Database
 from worker import gate as gate_module
 from worker.bundles.directory import read_directory
-from worker.core.events import GateFound, GateOpened, GateWaiting
-from worker.core.readiness import AtLeast, OfBundle, Requirement
+from worker.core.events.events import GateFound, GateOpened, GateWaiting
+from worker.core.planning.readiness import AtLeast, OfBundle, Requirement
 from worker.errors import ExitCode, JobFailedError, TimedOutError, UsageError
 from worker.gate import Gate, OnFailure, directory_requirement, wait
 

@@ -14,8 +14,8 @@ from tests.fixtures.servers import Database
 from tests.fixtures.sites import COMMAND, Worker, bundle_of, tables, worker_on
 from tests.fixtures.workers import finish, migrations_in
 from tests.fixtures.workers import tables as tables_in
-from worker.core.bundle import Bundle
-from worker.core.plan import Back, Goal, To
+from worker.core.bundles.bundle import Bundle
+from worker.core.planning.plan import Back, Goal, To
 from worker.errors import RefusedError
 from worker.jobs.bring import bring
 from worker.jobs.look import look

@@ -9,10 +9,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.fixtures.http_face import Worker, client_of
 from tests.fixtures.statuses import a_row, a_snapshot, a_status
-from worker.core.failure import Failure
-from worker.core.job import JobState
-from worker.core.readiness import AtLeast
-from worker.core.snapshot import Snapshot
+from worker.core.events.failure import Failure
+from worker.core.planning.job import JobState
+from worker.core.planning.readiness import AtLeast
+from worker.core.status.snapshot import Snapshot
 
 PATHS = ("/livez", "/startupz", "/readyz", "/metrics", "/status.json", "/", "/page.css", "/page.js", "/mark.svg")
 pytestmark = pytest.mark.anyio

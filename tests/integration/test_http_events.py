@@ -14,7 +14,7 @@ from starlette.types import Receive, Send
 
 from tests.fixtures.http_face import Worker, serving
 from tests.fixtures.statuses import a_snapshot, a_status
-from worker.core.snapshot import Snapshot
+from worker.core.status.snapshot import Snapshot
 from worker.http import server, stream
 from worker.http.page import REGIONS
 from worker.http.stream import Press

@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from tests.fixtures.http_face import Worker, client_of, exchange, serving
-from worker.core.snapshot import Snapshot
+from worker.core.status.snapshot import Snapshot
 from worker.errors import SettingError
 from worker.http import server
 from worker.http.app import build_app

@@ -3,7 +3,7 @@ from anyio.lowlevel import checkpoint
 
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import bundle_of, dump, tables, worker_on
-from worker.core.events import LockAcquired
+from worker.core.events.events import LockAcquired
 from worker.jobs.site import Result
 
 ONE = bundle_of(tables(1, 2), "1.0")

@@ -4,9 +4,9 @@ import pytest
 
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import Worker, bundle_of, dump, tables, worker_on
-from worker.core.events import JobFailed, LockAcquired
-from worker.core.job import JobState
-from worker.core.wanted import Intent
+from worker.core.bundles.wanted import Intent
+from worker.core.events.events import JobFailed, LockAcquired
+from worker.core.planning.job import JobState
 from worker.errors import MigrationFailedError, RefusedError
 from worker.jobs.look import look
 from worker.jobs.site import Result

@@ -2,7 +2,7 @@ import pytest
 
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import bundle_of, dump, tables, worker_on
-from worker.core.job import JobState
+from worker.core.planning.job import JobState
 from worker.errors import MigrationFailedError, RefusedError, UsageError
 from worker.jobs.force import EMPTY, force
 from worker.jobs.site import Result

@@ -8,8 +8,8 @@ from tests.fixtures.cuts import cut, held_open
 from tests.fixtures.jobs import TARGET, Said, failing, failure, files, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import Worker, worker_on
+from worker.core.events.migration_events import SegmentFinished, SegmentRecovered
 from worker.core.lock_keys import golang_keys, target_key
-from worker.core.migration_events import SegmentFinished, SegmentRecovered
 from worker.core.target import Target
 from worker.errors import InDoubtError, RefusedError
 from worker.postgres.faults import ConnectionLostError

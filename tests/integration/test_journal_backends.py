@@ -10,7 +10,7 @@ from tests.fixtures.cuts import WAITING
 from tests.fixtures.jobs import failing, files, gone, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, Worker, worker_on
-from worker.core.migration_events import BackendAwaited
+from worker.core.events.migration_events import BackendAwaited
 from worker.core.target import quote_literal
 from worker.errors import InDoubtError, TimedOutError
 from worker.jobs.answer import Place, answer

@@ -6,9 +6,9 @@ import pytest
 from tests.fixtures.jobs import Said, failing, failure, files, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import worker_on
-from worker.core.event import Outcome
+from worker.core.events.event import Outcome
+from worker.core.events.migration_events import MigrationFailed, MigrationFinished, MigrationRetried, SegmentRecovered
 from worker.core.lock_keys import target_key
-from worker.core.migration_events import MigrationFailed, MigrationFinished, MigrationRetried, SegmentRecovered
 from worker.core.target import Target
 from worker.errors import InDoubtError, RefusedError
 

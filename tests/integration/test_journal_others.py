@@ -7,9 +7,9 @@ from tests.fixtures.cuts import BEGUN, READER, SNAPSHOT, WRITER, Means, cut, hel
 from tests.fixtures.jobs import Said, failing, said, until, up
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import worker_on
-from worker.core.migration_events import SegmentRecovered
-from worker.core.recovery import Presence, Rebuild, Thing, Wanted, about
-from worker.core.remains import Existence
+from worker.core.events.migration_events import SegmentRecovered
+from worker.core.running.recovery import Presence, Rebuild, Thing, Wanted, about
+from worker.core.running.remains import Existence
 from worker.errors import InDoubtError, RefusedError
 from worker.postgres.remains import Remains
 

@@ -11,9 +11,9 @@ import pytest
 from tests.fixtures.jobs import Said, files, said, until
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, Worker, worker_on
-from worker.core.event import Outcome
+from worker.core.events.event import Outcome
+from worker.core.events.migration_events import MigrationFinished, MigrationRetried
 from worker.core.lock_keys import target_key
-from worker.core.migration_events import MigrationFinished, MigrationRetried
 from worker.core.target import Target
 from worker.errors import MigrationFailedError
 from worker.postgres.faults import ConnectionLostError

@@ -227,7 +227,10 @@ def test_type_checkers_see_the_types(tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "mypy", "--config-file", os.devnull, "--cache-dir", str(tmp_path), str(program)]
     said = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100).stdout
     assert 'Revealed type is "worker.jobs.site.Report"' in said
-    assert 'Revealed type is "worker.core.drift.Drift | worker.core.drift.Unknown"' in said or "Union[" in said
+    assert (
+        'Revealed type is "worker.core.status.drift.Drift | worker.core.status.drift.Unknown"' in said
+        or "Union[" in said
+    )
     assert 'incompatible type "int"' in said
 
 

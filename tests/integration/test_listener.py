@@ -13,7 +13,7 @@ import pytest
 from tests.fixtures.gates import Heard, dial
 from tests.fixtures.relay import Relay
 from tests.fixtures.servers import Database
-from worker.core.events import ListenerConnected, ListenerLost
+from worker.core.events.events import ListenerConnected, ListenerLost
 from worker.errors import RefusedError
 from worker.postgres import listener
 from worker.postgres.connection import Purpose

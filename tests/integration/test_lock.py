@@ -6,7 +6,7 @@ import pytest
 
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, bundle_of, tables, worker_on
-from worker.core.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
+from worker.core.events.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
 from worker.core.lock_keys import golang_keys, target_key
 from worker.core.target import Target
 from worker.errors import TimedOutError

@@ -13,8 +13,8 @@ from tests.fixtures.jobs import Said, files, said, until
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, Worker, worker_on
 from tests.fixtures.waits import READERS, TIMED_READ, autovacuum, reader, waits_of_readers
-from worker.core.event import Outcome
-from worker.core.migration_events import MigrationFinished, MigrationRetried, MigrationWaiting
+from worker.core.events.event import Outcome
+from worker.core.events.migration_events import MigrationFinished, MigrationRetried, MigrationWaiting
 from worker.errors import MigrationFailedError, TidegateError, TimedOutError
 from worker.jobs.steer import retry
 from worker.postgres.queries import queries

@@ -10,9 +10,9 @@ from tests.fixtures.jobs import Said, files, said, until
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, worker_on
 from tests.fixtures.waits import READERS, TIMED_READ, autovacuum, reader, waits_of_readers
-from worker.core.event import Outcome
-from worker.core.events import JobFinished
-from worker.core.migration_events import AppBlocked, MigrationFinished, MigrationRetried
+from worker.core.events.event import Outcome
+from worker.core.events.events import JobFinished
+from worker.core.events.migration_events import AppBlocked, MigrationFinished, MigrationRetried
 from worker.errors import MigrationFailedError
 from worker.postgres.session import DrainedError
 

@@ -8,10 +8,10 @@ import pytest
 
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import Worker, bundle_of, tables, worker_on
-from worker.core.company import Part
-from worker.core.job import JobState
-from worker.core.sighting import Sighting
-from worker.core.snapshot import Panorama
+from worker.core.planning.job import JobState
+from worker.core.status.company import Part
+from worker.core.status.sighting import Sighting
+from worker.core.status.snapshot import Panorama
 from worker.errors import MigrationFailedError
 from worker.jobs.status import panorama_of, target_status
 from worker.postgres.lock import Keys, hold

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from tests.fixtures.servers import Database
-from worker.core.privileges import missing_grant
+from worker.core.checks.privileges import missing_grant
 
 OBJECTS = """
 CREATE SCHEMA app;

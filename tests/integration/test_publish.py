@@ -4,9 +4,9 @@ import pytest
 from tests.fixtures.jobs import until
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import SITE, bundle_of, dump, tables, worker_on
-from worker.core.bundle import Bundle
-from worker.core.reconcile import Insistence
-from worker.core.wanted import AlreadyWanted, Intent, Kept, KeptBecause, KnownNowWanted, New
+from worker.core.bundles.bundle import Bundle
+from worker.core.bundles.wanted import AlreadyWanted, Intent, Kept, KeptBecause, KnownNowWanted, New
+from worker.core.planning.reconcile import Insistence
 from worker.errors import RefusedError
 from worker.jobs.bring import bring
 from worker.jobs.site import Request, Result

@@ -8,9 +8,9 @@ import pytest
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import bundle_of, tables, worker_on
 from worker import control_schema
-from worker.core.bundle import Bundle
-from worker.core.readiness import required_versions
-from worker.core.wanted import AlreadyWanted, Intent, Kept, KnownNowWanted, LabelTaken, New, PublishDecision
+from worker.core.bundles.bundle import Bundle
+from worker.core.bundles.wanted import AlreadyWanted, Intent, Kept, KnownNowWanted, LabelTaken, New, PublishDecision
+from worker.core.planning.readiness import required_versions
 from worker.postgres.home_half import HomeHalf
 
 PUBLISH = "SELECT bundle, digest, outcome FROM tidegate.publish('b', $1, $2, $3, $4, $5, $6, $7)"

@@ -8,9 +8,18 @@ from hypothesis import strategies as st
 
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import bundle_of, tables, worker_on
-from worker.core.plan import Back
-from worker.core.readiness import AtLeast, Identity, OfBundle, Readiness, Ready, Requirement, VersionTable, judge
-from worker.core.reconcile import Insistence
+from worker.core.planning.plan import Back
+from worker.core.planning.readiness import (
+    AtLeast,
+    Identity,
+    OfBundle,
+    Readiness,
+    Ready,
+    Requirement,
+    VersionTable,
+    judge,
+)
+from worker.core.planning.reconcile import Insistence
 from worker.jobs.bring import bring
 from worker.jobs.site import Request
 from worker.postgres.target_half import read_readiness

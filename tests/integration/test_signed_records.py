@@ -10,8 +10,8 @@ from tests.fixtures.attacked import Scene, scene_of, seal_of
 from tests.fixtures.attacker import CANARY, FORGED, has_canary
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import COMMAND, SITE, bundle_of, tables, worker_on
-from worker.core.bundle import digest_of
-from worker.core.plan import To
+from worker.core.bundles.bundle import digest_of
+from worker.core.planning.plan import To
 from worker.errors import MigrationFailedError, RefusedError, TidegateError
 from worker.jobs.bring import bring
 from worker.jobs.site import Result

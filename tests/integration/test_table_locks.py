@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fixtures.servers import Server, fresh_database
-from worker.core.statement_locks import statement_locks
-from worker.core.table_locks import LockMode, Whose, summed
+from worker.core.sql.statement_locks import statement_locks
+from worker.core.sql.table_locks import LockMode, Whose, summed
 
 SETUP = """
 CREATE TABLE parent (a int PRIMARY KEY);

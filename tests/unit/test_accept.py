@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from tests.fixtures.plans import a_bundle, applied, entry, golang, half_down, half_up
-from worker.core.adoption import Accept, accept
-from worker.core.bundle import Bundle
-from worker.core.content import accepted, rewritten
-from worker.core.plan import Entry, Observed, Refused, UpToDate, VersionRow
+from worker.core.bundles.bundle import Bundle
+from worker.core.planning.adoption import Accept, accept
+from worker.core.planning.content import accepted, rewritten
+from worker.core.planning.plan import Entry, Observed, Refused, UpToDate, VersionRow
 
 THREE = a_bundle(1, 2, 3)
 FIVE = a_bundle(1, 2, 3, 4, 5)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from worker.bundles import archive, members
 from worker.bundles.archive import pack, read_archive
-from worker.core import limits
-from worker.core.bundle import build_bundle
+from worker.core.bundles import limits
+from worker.core.bundles.bundle import build_bundle
 from worker.errors import BundleError
 
 BUNDLE = build_bundle({"1_a.up.sql": b"SELECT 1;" * 200, "2_b.up.sql": b"SELECT 2;" * 200})

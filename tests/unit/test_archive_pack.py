@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worker.bundles.archive import pack, read_archive
-from worker.core.bundle import build_bundle
+from worker.core.bundles.bundle import build_bundle
 from worker.errors import BundleError
 
 FILES = {"2_b.up.sql": b"SELECT 2;", "1_a.up.sql": b"SELECT 1;\r\n", "bundle.toml": b'label = "1.4.0"'}

@@ -10,7 +10,7 @@ import pytest
 
 from worker.bundles.archive import read_archive, read_source
 from worker.bundles.directory import read_directory
-from worker.core.bundle import build_bundle
+from worker.core.bundles.bundle import build_bundle
 from worker.errors import BundleError
 
 FILES = {"1_a.up.sql": b"SELECT 1;\r\n", "1_a.down.sql": b"", "bundle.toml": b'label = "1.4.0"'}

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.fixtures.plans import applied, golang, half_down, half_up
 from tests.fixtures.statuses import HERE
-from worker.core.assess import Wanted, assess, version_table
-from worker.core.plan import Observed, VersionRow
-from worker.core.readiness import AtLeast, NotReady, OfBundle, Readiness, Ready, VersionTable, judge
+from worker.core.planning.assess import Wanted, assess, version_table
+from worker.core.planning.plan import Observed, VersionRow
+from worker.core.planning.readiness import AtLeast, NotReady, OfBundle, Readiness, Ready, VersionTable, judge
 
 WANTED = Wanted("1.4.0", (1, 2, 3, 4), frozenset({1, 2, 4}), None)
 BUNDLES = {"1.3.0": (1, 2), "1.4.0": (1, 2, 4)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.core.blocking import (
+from worker.core.running.blocking import (
     Allowance,
     Blocker,
     Kind,

@@ -7,14 +7,22 @@ import pytest
 
 from tests.fixtures.statuses import NOON, a_status
 from worker.board import Board
-from worker.core.blocking import Blocker, Kind, Waiter
-from worker.core.event import Event, Outcome
-from worker.core.events import JobFailed, JobFinished, JobStarted, LockAcquired, LockReleased, LockTimedOut, LockWaiting
-from worker.core.failure import Failure
-from worker.core.job import JobState
-from worker.core.migration_events import MigrationFinished, MigrationRetried, MigrationStarted, SegmentFinished
-from worker.core.sighting import Progress, Sighting
-from worker.core.snapshot import WAITERS, Blocked, JobProgress, LockWait, Trouble
+from worker.core.events.event import Event, Outcome
+from worker.core.events.events import (
+    JobFailed,
+    JobFinished,
+    JobStarted,
+    LockAcquired,
+    LockReleased,
+    LockTimedOut,
+    LockWaiting,
+)
+from worker.core.events.failure import Failure
+from worker.core.events.migration_events import MigrationFinished, MigrationRetried, MigrationStarted, SegmentFinished
+from worker.core.planning.job import JobState
+from worker.core.running.blocking import Blocker, Kind, Waiter
+from worker.core.status.sighting import Progress, Sighting
+from worker.core.status.snapshot import WAITERS, Blocked, JobProgress, LockWait, Trouble
 
 HOLDER = Blocker(7, Kind.CLIENT, "app", "report", "active", "noon", 8.5)
 PROGRESS = Progress("CREATE INDEX", "building index", 1, 4, "blocks")

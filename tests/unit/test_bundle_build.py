@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core import limits
-from worker.core.bundle import Bundle, Manifest, build_bundle, digest_of
+from worker.core.bundles import limits
+from worker.core.bundles.bundle import Bundle, Manifest, build_bundle, digest_of
 from worker.errors import BundleError
 
 UP, DOWN = "000001_users.up.sql", "000001_users.down.sql"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.core.bundle import Manifest, OrderPolicy, build_bundle, parse_manifest
+from worker.core.bundles.bundle import Manifest, OrderPolicy, build_bundle, parse_manifest
 from worker.errors import BundleError
 
 FILES = {"1_a.up.sql": b"SELECT 1;", "5_b.up.sql": b"SELECT 2;"}

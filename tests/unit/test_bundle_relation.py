@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.bundle import Change, Difference, Relation, build_bundle, differences, relation
+from worker.core.bundles.bundle import Change, Difference, Relation, build_bundle, differences, relation
 
 contents = st.dictionaries(st.integers(0, 5), st.sampled_from(["a", "b", None]), max_size=5)
 OPPOSITE = {

@@ -6,9 +6,9 @@ import pglast
 import pytest
 
 from tests.fixtures.standings import RUNNING
-from worker.core.checkup import Facts, ForeignObject, InvalidIndex, LockSession, SettingSeen, examine
-from worker.core.findings import Finding, Severity
-from worker.core.standing import Role
+from worker.core.checks.checkup import Facts, ForeignObject, InvalidIndex, LockSession, SettingSeen, examine
+from worker.core.checks.findings import Finding, Severity
+from worker.core.checks.standing import Role
 
 FACTS = Facts(
     RUNNING, "15.18", "UTF8", '"$user", public', is_superuser=False, has_own_schema=False, is_open_to_public=False

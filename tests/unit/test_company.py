@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from tests.fixtures.statuses import NOON
-from worker.core.company import Part, Peer, Seen, peers
+from worker.core.status.company import Part, Peer, Seen, peers
 
 
 def seen(pid: int, application: str, age: int | None = 0) -> Seen:

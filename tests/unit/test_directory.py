@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from worker.bundles.directory import local_path, read_directory
-from worker.core import limits
-from worker.core.bundle import build_bundle
+from worker.core.bundles import limits
+from worker.core.bundles.bundle import build_bundle
 from worker.errors import BundleError
 
 FILES = {"1_a.up.sql": b"SELECT 1;\r\n", "1_a.down.sql": b"", "bundle.toml": b'label = "1.4.0"'}

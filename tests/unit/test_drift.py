@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.drift import Change, Drift, Unknown, drift, latest, news
-from worker.core.drift_events import DriftFound, DriftGone
-from worker.core.fingerprint import (
+from worker.core.events.drift_events import DriftFound, DriftGone
+from worker.core.status.drift import Change, Drift, Unknown, drift, latest, news
+from worker.core.status.fingerprint import (
     Deviation,
     Fingerprint,
     Parts,

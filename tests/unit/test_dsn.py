@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from worker.core.dsn import (
+from worker.core.connecting.dsn import (
     Address,
     LiteralPassword,
     PassFile,

@@ -1,7 +1,7 @@
 import pytest
 
-from worker.core.dsn import Address
-from worker.core.passfile import find_password
+from worker.core.connecting.dsn import Address
+from worker.core.connecting.passfile import find_password
 
 FILE = r"""
 # a comment:*:*:*:no

@@ -1,7 +1,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.core.dsn import Dsn, LiteralPassword, decode_password, parse_dsn
+from worker.core.connecting.dsn import Dsn, LiteralPassword, decode_password, parse_dsn
 from worker.errors import SettingError
 
 MARK = "hushhush"

@@ -8,10 +8,10 @@ from enum import Enum
 import pytest
 
 from tests.fixtures.event_kinds import EVENTS
-from worker.core.event import Emitter, Event, Level
-from worker.core.events import LockTimedOut, WorkerStarted, WorkerStopped
-from worker.core.failure import Failure
-from worker.core.migration_events import MigrationFinished, SegmentRecovered
+from worker.core.events.event import Emitter, Event, Level
+from worker.core.events.events import LockTimedOut, WorkerStarted, WorkerStopped
+from worker.core.events.failure import Failure
+from worker.core.events.migration_events import MigrationFinished, SegmentRecovered
 
 PLAIN = (str, int, float, bool, type(None), Failure)
 # What a line and the standard context hold already.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.excerpt import excerpt
+from worker.core.sql.excerpt import excerpt
 
 
 @pytest.mark.parametrize("end_of_line", ["\n", "\r\n", "\r"])

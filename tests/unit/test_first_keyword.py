@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.tokens import first_keyword, keywords
+from worker.core.sql.tokens import first_keyword, keywords
 
 _PIECES = ["e'a'", "E", "'", '"a"', "select", "é", "İ", "$1", "$$", "--", "/*", "*/", "\n", " ", ";", "1", "_a", "eE'"]
 

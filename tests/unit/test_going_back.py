@@ -7,11 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.plans import a_bundle, applied, entry, golang, half_down, steps
-from worker.core.bundle import OrderPolicy
-from worker.core.lender import lenders
-from worker.core.plan import Back, Borrowed, Entry, Goal, Latest, Next, Observed, Pending, Refused, To, VersionRow
-from worker.core.planner import lacking, plan
-from worker.core.wanted import Published
+from worker.core.bundles.bundle import OrderPolicy
+from worker.core.bundles.wanted import Published
+from worker.core.planning.lender import lenders
+from worker.core.planning.plan import (
+    Back,
+    Borrowed,
+    Entry,
+    Goal,
+    Latest,
+    Next,
+    Observed,
+    Pending,
+    Refused,
+    To,
+    VersionRow,
+)
+from worker.core.planning.planner import lacking, plan
 
 THREE = a_bundle(1, 2, 3)
 FIVE = a_bundle(1, 2, 3, 4, 5)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.command_line import call
-from worker.core.grants import MARK, Roles, role_setup
+from worker.core.checks.grants import MARK, Roles, role_setup
 from worker.core.target import Target, quote_identifier
 
 NAMES = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=12).filter(

@@ -17,15 +17,15 @@ from tests.fixtures.statuses import (
     a_status,
     a_step,
 )
-from worker.core.blocking import Blocker, Kind
-from worker.core.company import Part, Peer
-from worker.core.drift import Change, Difference, Drift, Unknown
-from worker.core.drift import Part as Differing
-from worker.core.failure import Failure
-from worker.core.fingerprint import Thing
-from worker.core.job import JobState
-from worker.core.readiness import AtLeast
-from worker.core.snapshot import JobProgress, LockWait, Snapshot, Trouble, Waiting
+from worker.core.events.failure import Failure
+from worker.core.planning.job import JobState
+from worker.core.planning.readiness import AtLeast
+from worker.core.running.blocking import Blocker, Kind
+from worker.core.status.company import Part, Peer
+from worker.core.status.drift import Change, Difference, Drift, Unknown
+from worker.core.status.drift import Part as Differing
+from worker.core.status.fingerprint import Thing
+from worker.core.status.snapshot import JobProgress, LockWait, Snapshot, Trouble, Waiting
 from worker.http.page import REGIONS, STATIC, render_page, render_regions, static
 
 HOSTILE = "</bdi><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\N{RIGHT-TO-LEFT OVERRIDE}"

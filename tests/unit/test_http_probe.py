@@ -3,9 +3,9 @@
 import pytest
 
 from tests.fixtures.statuses import ELSEWHERE, a_row, a_snapshot, a_status
-from worker.core.probe import Answer, probe
-from worker.core.readiness import AtLeast, OfBundle, Requirement, VersionTable
-from worker.core.snapshot import Snapshot
+from worker.core.planning.readiness import AtLeast, OfBundle, Requirement, VersionTable
+from worker.core.status.probe import Answer, probe
+from worker.core.status.snapshot import Snapshot
 
 BEHIND = a_status(target="b.m", readiness=a_row(versions=(1, 2), bundles=("1.3.0",), lowest_pending=3))
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.migration import MAX_VERSION
-from worker.core.readiness import AtLeast, OfBundle, Requirement
+from worker.core.bundles.migration import MAX_VERSION
+from worker.core.planning.readiness import AtLeast, OfBundle, Requirement
 from worker.errors import UsageError
 from worker.http.query import Question, parse
 

@@ -8,14 +8,14 @@ from datetime import timedelta, timezone
 from typing import Any
 
 from tests.fixtures.statuses import HERE, NOON, a_panorama, a_running, a_snapshot, a_status
-from worker.core import status_document as module
-from worker.core.drift import Unknown, drift
-from worker.core.failure import Failure
-from worker.core.fingerprint import Deviation, Fingerprint, Thing
+from worker.core.events.failure import Failure
 from worker.core.fleet import Count
-from worker.core.job import JobState
-from worker.core.snapshot import JobProgress, LockWait, Trouble
-from worker.core.status_document import status_document
+from worker.core.planning.job import JobState
+from worker.core.status import status_document as module
+from worker.core.status.drift import Unknown, drift
+from worker.core.status.fingerprint import Deviation, Fingerprint, Thing
+from worker.core.status.snapshot import JobProgress, LockWait, Trouble
+from worker.core.status.status_document import status_document
 
 FAILURE = Failure("3_a.up.sql", "42P07", "relation exists", "drop it", 4, 1, "CREATE TABLE t ()")
 FOUND = Deviation(Thing("view", "s.v"), {"definition": "SELECT 1"}, {"definition": "SELECT 2"})

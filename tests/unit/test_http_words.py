@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fixtures.statuses import ELSEWHERE, NOON, a_bundle, a_panorama, a_row, a_status
-from worker.core.readiness import AtLeast, OfBundle
+from worker.core.planning.readiness import AtLeast, OfBundle
 from worker.http.openings import openings
 from worker.http.words import ago, count, elapsed, moment, took
 

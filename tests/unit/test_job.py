@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.job import SETTLED, JobEvent, JobState, advance
+from worker.core.planning.job import SETTLED, JobEvent, JobState, advance
 
 _ = None
 E, S = JobEvent, JobState

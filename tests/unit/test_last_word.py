@@ -8,8 +8,8 @@ from worker.cli import termination_log
 from worker.cli.failing import LastWord
 from worker.cli.output import print_fault
 from worker.cli.termination_log import LIMIT_BYTES, last_word, leave
-from worker.core.event import Outcome
-from worker.core.events import JobFailed, JobFinished
+from worker.core.events.event import Outcome
+from worker.core.events.events import JobFailed, JobFinished
 from worker.errors import NoDatabaseError, UsageError, first_of
 
 FAILED = JobFailed(Outcome.FAILED, "migration_failed", "3_add.up.sql:1: no hunter2", "mend it", 0, 1.0)

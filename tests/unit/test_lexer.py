@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.lexer import OpenToken, Statement, Unterminated, scan, split
+from worker.core.sql.lexer import OpenToken, Statement, Unterminated, scan, split
 
 
 def texts(sql: str) -> list[str]:

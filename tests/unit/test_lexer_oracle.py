@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pglast import split as oracle
 
-from worker.core.lexer import split
-from worker.core.statements import Kind, classify
-from worker.core.tokens import tokens
+from worker.core.sql.lexer import split
+from worker.core.sql.statements import Kind, classify
+from worker.core.sql.tokens import tokens
 
 CORPUS = [
     "create table t (a int default (1), b text check (b <> ';'))",

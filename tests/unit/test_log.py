@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from tests.fixtures.event_kinds import EVENTS
-from worker.core.event import Event, Level, Outcome
-from worker.core.events import DatabaseUnreachable, LockReleased, WorkerStarted, WorkerStopped
-from worker.core.failure import Failure
-from worker.core.migration_events import MigrationFailed, MigrationFinished
+from worker.core.events.event import Event, Level, Outcome
+from worker.core.events.events import DatabaseUnreachable, LockReleased, WorkerStarted, WorkerStopped
+from worker.core.events.failure import Failure
+from worker.core.events.migration_events import MigrationFailed, MigrationFinished
 from worker.log import LogFormat, LogSink, Secret, StatementText, bridge_stdlib, log_sink
 
 FAILURE = Failure(
@@ -190,8 +190,8 @@ def test_a_closed_stream_is_no_error() -> None:
 def test_structlog_is_imported_with_the_first_line_that_is_written_and_nothing_else_is() -> None:
     program = """
 import io, sys
-from worker.core.event import Level
-from worker.core.events import WorkerStopped, WorkerDraining, DatabaseUnreachable
+from worker.core.events.event import Level
+from worker.core.events.events import WorkerStopped, WorkerDraining, DatabaseUnreachable
 from worker.log import LogFormat, log_sink
 sink = log_sink(stream=io.StringIO(), log_format=LogFormat.AUTO, level=Level.WARNING, worker="w", secrets=())
 sink(WorkerStopped(), {})

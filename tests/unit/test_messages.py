@@ -11,9 +11,9 @@ from pglast import ast, parse_sql, split
 
 from worker.applier import messages
 from worker.applier.messages import Message, SegmentState, Timeouts, Work
-from worker.core.event import Emitter
-from worker.core.migration import Direction, Migration, parse_side
-from worker.core.script import Mode, Segment, SegmentKind, read_script
+from worker.core.bundles.migration import Direction, Migration, parse_side
+from worker.core.events.event import Emitter
+from worker.core.sql.script import Mode, Segment, SegmentKind, read_script
 from worker.core.target import Target
 from worker.postgres.lock import Held, Keys
 from worker.postgres.session import Session

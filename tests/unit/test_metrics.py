@@ -8,9 +8,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fixtures.statuses import ELSEWHERE, NOON, a_row, a_snapshot, a_status
-from worker.core.blocking import Kind
-from worker.core.event import Event, Outcome
-from worker.core.events import (
+from worker.core.events.event import Event, Outcome
+from worker.core.events.events import (
     BundlePublished,
     DatabaseRefused,
     DatabaseUnreachable,
@@ -26,9 +25,10 @@ from worker.core.events import (
     ReadinessSet,
     WorkerWoken,
 )
-from worker.core.job import JobState
-from worker.core.migration_events import AppBlocked, MigrationFinished, MigrationRetried, MigrationWaiting
-from worker.core.snapshot import Running
+from worker.core.events.migration_events import AppBlocked, MigrationFinished, MigrationRetried, MigrationWaiting
+from worker.core.planning.job import JobState
+from worker.core.running.blocking import Kind
+from worker.core.status.snapshot import Running
 from worker.gauges import TARGET_LIMIT
 from worker.metrics import Metrics
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.migration import Directives, Gate, Transaction, parse_directives, parse_side
+from worker.core.bundles.migration import Directives, Gate, Transaction, parse_directives, parse_side
 from worker.errors import BundleError
 
 OFF = Directives(transaction=Transaction.OFF)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.migration import MAX_VERSION, Direction, FileName, parse_file_name
+from worker.core.bundles.migration import MAX_VERSION, Direction, FileName, parse_file_name
 from worker.errors import BundleError
 
 GRAMMAR = re.compile(r"\A([0-9]+)_(.*)\.(down|up)\.(.*)\Z")

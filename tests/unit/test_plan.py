@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.fixtures.plans import a_bundle, applied, checksums, entry, golang, half_down, half_up, steps
-from worker.core.bundle import Bundle, OrderPolicy
-from worker.core.migration import Direction
-from worker.core.plan import (
+from worker.core.bundles.bundle import Bundle, OrderPolicy
+from worker.core.bundles.migration import Direction
+from worker.core.planning.plan import (
     Adopt,
     Back,
     Entry,
@@ -23,7 +23,7 @@ from worker.core.plan import (
     VersionRow,
     after,
 )
-from worker.core.planner import plan
+from worker.core.planning.planner import plan
 
 THREE = a_bundle(1, 2, 3)
 FIVE = a_bundle(1, 2, 3, 4, 5)

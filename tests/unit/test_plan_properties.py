@@ -7,9 +7,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.fixtures.plans import a_bundle, applied, entry
-from worker.core.bundle import Bundle, OrderPolicy
-from worker.core.migration import Direction
-from worker.core.plan import (
+from worker.core.bundles.bundle import Bundle, OrderPolicy
+from worker.core.bundles.migration import Direction
+from worker.core.planning.plan import (
     Adopt,
     Back,
     Effect,
@@ -28,7 +28,7 @@ from worker.core.plan import (
     VersionRow,
     after,
 )
-from worker.core.planner import plan
+from worker.core.planning.planner import plan
 
 HIGHEST = 9
 numbers = st.integers(0, HIGHEST)

@@ -5,7 +5,7 @@ That each one is enough is tested on real servers.
 
 import pytest
 
-from worker.core.privileges import missing_grant
+from worker.core.checks.privileges import missing_grant
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,16 @@
 import pytest
 
 from worker.cli.progress import UnderWay
-from worker.core.blocking import Blocker, Kind, Waiter
-from worker.core.event import Event, Outcome
-from worker.core.events import GateWaiting, JobStarted, LockAcquired, LockWaiting
-from worker.core.migration_events import (
+from worker.core.events.event import Event, Outcome
+from worker.core.events.events import GateWaiting, JobStarted, LockAcquired, LockWaiting
+from worker.core.events.migration_events import (
     MigrationFinished,
     MigrationRetried,
     MigrationStarted,
     SegmentFinished,
 )
-from worker.core.sighting import Progress, Sighting
+from worker.core.running.blocking import Blocker, Kind, Waiter
+from worker.core.status.sighting import Progress, Sighting
 
 STARTED = MigrationStarted(2, "b", "up", "journalled", 3)
 WAITING = LockWaiting("owner", "psql", "local", 9, "now", ours=False)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.statuses import ELSEWHERE, HERE, a_row
-from worker.core.migration import Directives, Gate, Migration, Side
-from worker.core.readiness import (
+from worker.core.bundles.migration import Directives, Gate, Migration, Side
+from worker.core.planning.readiness import (
     AtLeast,
     NotReady,
     OfBundle,

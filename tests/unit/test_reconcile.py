@@ -7,10 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.plans import a_bundle
-from worker.core.job import SETTLED, JobState
-from worker.core.migration import Direction
-from worker.core.plan import Pending, Plan, Refused, Run, UpToDate
-from worker.core.reconcile import Action, Asked, Insistence, JobSeen, Next, Row, Scope, Seen, Subject, next_action
+from worker.core.bundles.migration import Direction
+from worker.core.planning.job import SETTLED, JobState
+from worker.core.planning.plan import Pending, Plan, Refused, Run, UpToDate
+from worker.core.planning.reconcile import (
+    Action,
+    Asked,
+    Insistence,
+    JobSeen,
+    Next,
+    Row,
+    Scope,
+    Seen,
+    Subject,
+    next_action,
+)
 
 PASSING = ("dirty", "version_table", "diverged", "unrelated", "checksum", "order")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.core.recovery import Build, Detach, Drop, Opaque, Presence, QualifiedName, Repeatable, Thing, Wanted
-from worker.core.remains import (
+from worker.core.running.recovery import Build, Detach, Drop, Opaque, Presence, QualifiedName, Repeatable, Thing, Wanted
+from worker.core.running.remains import (
     Ask,
     Attachment,
     Before,

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from worker.core.job import JobState
-from worker.core.migration import Direction
-from worker.core.removal import Client, HalfDone, Inventory, OpenJob, Thing, objection
+from worker.core.bundles.migration import Direction
+from worker.core.planning.job import JobState
+from worker.core.planning.removal import Client, HalfDone, Inventory, OpenJob, Thing, objection
 
 CLIENT = Client("tidegate run a", "app", "10.0.0.1", 7)
 EVERYTHING = Inventory(

@@ -8,7 +8,7 @@ import pytest
 
 from worker.bundles.directory import read_directory
 from worker.bundles.scaffold import create
-from worker.core.migration import MAX_VERSION
+from worker.core.bundles.migration import MAX_VERSION
 from worker.errors import BundleError
 
 

@@ -53,8 +53,8 @@ SHAPES = {
 }
 _READ = """
 import sys, time
-from worker.core.migration import parse_side
-from worker.core.script import read_script
+from worker.core.bundles.migration import parse_side
+from worker.core.sql.script import read_script
 from worker.errors import TidegateError
 head, unit, tail, size = sys.argv[1:]
 def seconds(length):
@@ -81,7 +81,7 @@ except TidegateError as error:
 """
 _MANIFEST = """
 import sys
-from worker.core.bundle import parse_manifest
+from worker.core.bundles.bundle import parse_manifest
 from worker.errors import TidegateError
 head, unit, tail = sys.argv[1:]
 try:
@@ -91,8 +91,8 @@ except TidegateError as error:
 """
 _DSN = """
 import sys, time
-from worker.core.dsn import parse_dsn
-from worker.core.passfile import find_password
+from worker.core.connecting.dsn import parse_dsn
+from worker.core.connecting.passfile import find_password
 from worker.errors import TidegateError
 head, unit, tail = sys.argv[1:]
 def seconds(length):

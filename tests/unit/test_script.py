@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 
-from worker.core.lexer import split
-from worker.core.migration import Directives, Transaction
-from worker.core.script import Mode, Script, Segment, SegmentKind, position, read_script
+from worker.core.bundles.migration import Directives, Transaction
+from worker.core.sql.lexer import split
+from worker.core.sql.script import Mode, Script, Segment, SegmentKind, position, read_script
 from worker.errors import BundleError, RefusedError
 
 BLOCK, ALONE, SINGLE = SegmentKind.BLOCK, SegmentKind.ALONE, SegmentKind.SINGLE

@@ -5,9 +5,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.migration import Directives, Transaction
-from worker.core.script import Mode, Script, SegmentKind, position, read_script
-from worker.core.statements import Kind, classify
+from worker.core.bundles.migration import Directives, Transaction
+from worker.core.sql.script import Mode, Script, SegmentKind, position, read_script
+from worker.core.sql.statements import Kind, classify
 from worker.errors import TidegateError
 
 STATEMENTS = [

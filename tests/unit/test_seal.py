@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.limits import MAX_SEAL_BYTES
-from worker.core.seal import (
+from worker.core.bundles.limits import MAX_SEAL_BYTES
+from worker.core.bundles.seal import (
     DOMAIN,
     MAX_SEQUENCE,
     MAX_SIGNATURES,

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.core.bundle import OrderPolicy
-from worker.core.readiness import AtLeast, OfBundle
+from worker.core.bundles.bundle import OrderPolicy
+from worker.core.planning.readiness import AtLeast, OfBundle
 from worker.core.version_table import VersionTableName
 from worker.errors import SettingError
 from worker.settings.reading import read_settings, require_database

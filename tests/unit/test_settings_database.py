@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.dsn import LiteralPassword, PassFile, PasswordFile, SslMode
+from worker.core.connecting.dsn import LiteralPassword, PassFile, PasswordFile, SslMode
 from worker.errors import SettingError
 from worker.settings.reading import read_settings, require_database
 from worker.settings.source import Database

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.fixtures.standings import FRESH, OWNER, RUNNING
-from worker.core.dsn import role_option as parsed_role
-from worker.core.standing import Owner, Role, Standing, membership, obstacles, obstacles_to_looking, role_option
+from worker.core.checks.standing import Owner, Role, Standing, membership, obstacles, obstacles_to_looking, role_option
+from worker.core.connecting.dsn import role_option as parsed_role
 
 
 def checks(at: Standing) -> list[str]:

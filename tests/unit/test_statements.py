@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.statements import Kind, classify, transaction_modes
+from worker.core.sql.statements import Kind, classify, transaction_modes
 
 EXAMPLES = {
     Kind.EMPTY: ["", ";", " -- nothing\n", "/* x */ ;"],

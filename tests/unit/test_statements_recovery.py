@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.recovery import (
+from worker.core.running.recovery import (
     About,
     Build,
     Detach,

@@ -3,11 +3,11 @@
 import pytest
 
 from tests.fixtures.statuses import NOON, a_row, a_running, a_snapshot, a_status
-from worker.core.failure import Failure
-from worker.core.job import JobState
-from worker.core.readiness import AtLeast
-from worker.core.snapshot import JobProgress, LockWait, Snapshot, Trouble
-from worker.core.summary import Tone, summarise
+from worker.core.events.failure import Failure
+from worker.core.planning.job import JobState
+from worker.core.planning.readiness import AtLeast
+from worker.core.status.snapshot import JobProgress, LockWait, Snapshot, Trouble
+from worker.core.status.summary import Tone, summarise
 
 JOB = JobProgress("public.schema_migrations", "1.4.0", 2, 7, NOON)
 FAILED = a_status(state=JobState.FAILED, failure=Failure("3_a.up.sql", None, "no", line=4))

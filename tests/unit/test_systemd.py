@@ -11,8 +11,8 @@ import pytest
 
 from tests.fixtures.service_manager import ServiceManager, service_manager
 from tests.fixtures.statuses import a_row, a_snapshot, a_status
-from worker.core.event import Event, Outcome
-from worker.core.events import (
+from worker.core.events.event import Event, Outcome
+from worker.core.events.events import (
     BundleOffered,
     DatabaseRefused,
     DatabaseUnreachable,
@@ -22,10 +22,10 @@ from worker.core.events import (
     TargetPaused,
     WorkerDraining,
 )
-from worker.core.job import JobState
-from worker.core.migration_events import MigrationStarted, SegmentFinished
-from worker.core.readiness import AtLeast
-from worker.core.snapshot import Snapshot
+from worker.core.events.migration_events import MigrationStarted, SegmentFinished
+from worker.core.planning.job import JobState
+from worker.core.planning.readiness import AtLeast
+from worker.core.status.snapshot import Snapshot
 from worker.systemd import Manager, Notifier, status_of
 
 NOT_YET = a_status(readiness=a_row(versions=(1, 2), lowest_pending=3), state=JobState.RUNNING)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from worker.core.migration import Directives
-from worker.core.script import read_script
-from worker.core.statement_locks import locks_of, statement_locks
-from worker.core.table_locks import LockMode, MigrationLocks, Relation, Whose
+from worker.core.bundles.migration import Directives
+from worker.core.sql.script import read_script
+from worker.core.sql.statement_locks import locks_of, statement_locks
+from worker.core.sql.table_locks import LockMode, MigrationLocks, Relation, Whose
 
 
 def taken(sql: str) -> MigrationLocks:

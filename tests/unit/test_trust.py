@@ -11,9 +11,9 @@ from tests.fixtures.signing import AUDIENCE, LINE, Signer, Told, new_signer
 from tests.fixtures.sites import bundle_of, tables
 from worker.bundles.keys import read_trusted
 from worker.bundles.trust import OFF, Trust
-from worker.core.bundle import Bundle, build_bundle, unsealed
-from worker.core.seal import digests_of, render_seal
-from worker.core.trust import Place, Policy
+from worker.core.bundles.bundle import Bundle, build_bundle, unsealed
+from worker.core.bundles.seal import digests_of, render_seal
+from worker.core.bundles.trust import Place, Policy
 from worker.errors import RefusedError, SettingError
 
 BUNDLE = bundle_of(tables(1, 2), "1.0", 'order = "skip"\nserves = 1')

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.bundle import Relation, build_bundle, derived_label, relation
-from worker.core.wanted import (
+from worker.core.bundles.bundle import Relation, build_bundle, derived_label, relation
+from worker.core.bundles.wanted import (
     AlreadyWanted,
     Intent,
     Kept,

@@ -13,10 +13,10 @@ from worker.applier.messages import Message, Timeouts, Work, anew
 from worker.applier.send import LateRefusalError, Unit, send, start_anew
 from worker.applier.watch import Sent, Watch
 from worker.core.backoff import Backoff
-from worker.core.blocking import Allowance, Blocker, Kind, Overrun, Words, kept_waiting, never_free, stopped
-from worker.core.migration_events import MigrationRetried
-from worker.core.recovery import Temper
-from worker.core.script import Mode, Segment
+from worker.core.events.migration_events import MigrationRetried
+from worker.core.running.blocking import Allowance, Blocker, Kind, Overrun, Words, kept_waiting, never_free, stopped
+from worker.core.running.recovery import Temper
+from worker.core.sql.script import Mode, Segment
 from worker.core.value import dataclass
 from worker.errors import MigrationFailedError
 from worker.postgres.faults import ConnectionLostError, Fault, fault_of, message_of, told

@@ -17,12 +17,12 @@ from worker.applier.locate import is_refused_in_block
 from worker.applier.messages import SegmentState, Work
 from worker.applier.recover import Verdict, recover, settling
 from worker.applier.send import send
-from worker.core.migration_events import SegmentFinished, SegmentRecovered
-from worker.core.plan import Progress
-from worker.core.recovery import temper_of
-from worker.core.remains import Before
-from worker.core.script import Script, Segment, SegmentKind
-from worker.core.statements import may_commit
+from worker.core.events.migration_events import SegmentFinished, SegmentRecovered
+from worker.core.planning.plan import Progress
+from worker.core.running.recovery import temper_of
+from worker.core.running.remains import Before
+from worker.core.sql.script import Script, Segment, SegmentKind
+from worker.core.sql.statements import may_commit
 from worker.core.value import dataclass
 from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TimedOutError
 from worker.postgres.lock import release_foreign, retake_foreign

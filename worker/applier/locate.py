@@ -10,12 +10,12 @@ import asyncpg
 
 from worker.applier.messages import Message, Work
 from worker.applier.send import start_anew
-from worker.core.blocking import Words
-from worker.core.failure import Failure
-from worker.core.lexer import Statement
-from worker.core.migration_events import MigrationFailed
-from worker.core.privileges import missing_grant
-from worker.core.script import Segment, SegmentKind, position
+from worker.core.checks.privileges import missing_grant
+from worker.core.events.failure import Failure
+from worker.core.events.migration_events import MigrationFailed
+from worker.core.running.blocking import Words
+from worker.core.sql.lexer import Statement
+from worker.core.sql.script import Segment, SegmentKind, position
 from worker.core.value import dataclass
 from worker.errors import MigrationFailedError
 from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, fault_of, message_of, settle

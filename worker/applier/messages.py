@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 
-from worker.core.migration import Direction, Migration, Side
-from worker.core.script import Mode, Segment
-from worker.core.statements import Kind, classify
+from worker.core.bundles.migration import Direction, Migration, Side
+from worker.core.sql.script import Mode, Segment
+from worker.core.sql.statements import Kind, classify
 from worker.core.target import quote_identifier, quote_literal
 from worker.core.value import dataclass
 from worker.postgres.lock import Held

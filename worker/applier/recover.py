@@ -7,9 +7,20 @@ from typing import assert_never
 from worker.applier.attempts import Attempts, Lone
 from worker.applier.messages import Message, Timeouts, Work, finishing, lone_end, lone_start
 from worker.applier.send import send
-from worker.core.migration_events import SegmentRecovered
-from worker.core.recovery import Build, Detach, Drop, NotBuild, Opaque, Presence, Rebuild, Repeatable, Temper, about
-from worker.core.remains import (
+from worker.core.events.migration_events import SegmentRecovered
+from worker.core.running.recovery import (
+    Build,
+    Detach,
+    Drop,
+    NotBuild,
+    Opaque,
+    Presence,
+    Rebuild,
+    Repeatable,
+    Temper,
+    about,
+)
+from worker.core.running.remains import (
     Ask,
     Before,
     Clear,
@@ -26,7 +37,7 @@ from worker.core.remains import (
     judge_unseen,
     shown,
 )
-from worker.core.script import Segment
+from worker.core.sql.script import Segment
 from worker.core.target import quote_literal
 from worker.errors import InDoubtError, RefusedError
 from worker.postgres.faults import told

@@ -10,11 +10,11 @@ from worker.applier.journalled import run_journalled
 from worker.applier.limits import Limits
 from worker.applier.messages import Timeouts, Work
 from worker.applier.watch import Watch, Watched, beside
-from worker.core.event import Outcome
-from worker.core.migration import Direction, Directives, Migration, Side
-from worker.core.migration_events import MigrationFinished, MigrationStarted
-from worker.core.plan import Run
-from worker.core.script import Mode, Script, read_script
+from worker.core.bundles.migration import Direction, Directives, Migration, Side
+from worker.core.events.event import Outcome
+from worker.core.events.migration_events import MigrationFinished, MigrationStarted
+from worker.core.planning.plan import Run
+from worker.core.sql.script import Mode, Script, read_script
 from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TidegateError
 from worker.postgres.lock import Held
 

@@ -6,7 +6,7 @@ import asyncpg
 
 from worker.applier.messages import anew
 from worker.core.checkpoint import Checkpoint
-from worker.core.script import Segment
+from worker.core.sql.script import Segment
 from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, settle
 from worker.postgres.lock import Held, is_current
 

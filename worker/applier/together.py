@@ -9,9 +9,9 @@ from worker.applier.limits import Limits
 from worker.applier.messages import Message, Timeouts, Work, final, joined
 from worker.applier.run import read
 from worker.applier.send import LateRefusalError, Unit, send
-from worker.core.bundle import Bundle
-from worker.core.migration import Direction
-from worker.core.script import Mode
+from worker.core.bundles.bundle import Bundle
+from worker.core.bundles.migration import Direction
+from worker.core.sql.script import Mode
 from worker.postgres.lock import Held
 
 

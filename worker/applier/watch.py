@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from worker.core.backoff import Backoff
-from worker.core.blocking import Allowance, Blocker, Overrun, Stretch, Waiter
-from worker.core.migration_events import AppBlocked, MigrationWaiting, WatchLost
-from worker.core.sighting import Progress, Sighting
+from worker.core.events.migration_events import AppBlocked, MigrationWaiting, WatchLost
+from worker.core.running.blocking import Allowance, Blocker, Overrun, Stretch, Waiter
+from worker.core.status.sighting import Progress, Sighting
 from worker.errors import TidegateError
 from worker.postgres.blocking import Sight
 from worker.postgres.connection import closing

@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 from worker.bundles.directory import read_directory
 from worker.bundles.members import CORRUPT, MAX_ARCHIVE_BYTES, Kind, Member, gzip_members, tar_members, zip_members
-from worker.core.bundle import Bundle, Vet, build_bundle, is_bundle_file, unvetted
-from worker.core.limits import SEAL_NAME, check_count, check_size, check_total
-from worker.core.seal import render_seal
+from worker.core.bundles.bundle import Bundle, Vet, build_bundle, is_bundle_file, unvetted
+from worker.core.bundles.limits import SEAL_NAME, check_count, check_size, check_total
+from worker.core.bundles.seal import render_seal
 from worker.errors import BundleError
 
 _CHUNK = 1024 * 1024

@@ -6,8 +6,8 @@ from operator import attrgetter
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from worker.core.bundle import Bundle, Vet, build_bundle, is_bundle_file, unvetted
-from worker.core.limits import MAX_FILE_BYTES, check_count, check_size, check_total
+from worker.core.bundles.bundle import Bundle, Vet, build_bundle, is_bundle_file, unvetted
+from worker.core.bundles.limits import MAX_FILE_BYTES, check_count, check_size, check_total
 from worker.errors import BundleError
 
 _CHUNK = 64 * 1024

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from worker.core.bundle import Bundle
-from worker.core.seal import MAX_SIGNATURES, Claims, Seal, digests_of, message_of
-from worker.core.trust import TrustedKey, key_id
+from worker.core.bundles.bundle import Bundle
+from worker.core.bundles.seal import MAX_SIGNATURES, Claims, Seal, digests_of, message_of
+from worker.core.bundles.trust import TrustedKey, key_id
 from worker.errors import SettingError, UsageError
 
 if TYPE_CHECKING:

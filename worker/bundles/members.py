@@ -16,7 +16,7 @@ from enum import Enum
 from functools import partial
 from typing import IO, Final, Self, cast
 
-from worker.core.limits import MAX_TOTAL_BYTES
+from worker.core.bundles.limits import MAX_TOTAL_BYTES
 from worker.core.value import dataclass
 from worker.errors import BundleError
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from worker.core.migration import MAX_VERSION, parse_file_name
+from worker.core.bundles.migration import MAX_VERSION, parse_file_name
 from worker.errors import BundleError
 
 DEFAULT_DIGITS = 6

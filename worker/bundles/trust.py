@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 
 from worker.bundles.keys import is_signed
-from worker.core.bundle import Bundle, unvetted
-from worker.core.migration import Side
-from worker.core.seal import Seal, digests_of, message_of, parse_seal
-from worker.core.trust import (
+from worker.core.bundles.bundle import Bundle, unvetted
+from worker.core.bundles.migration import Side
+from worker.core.bundles.seal import Seal, digests_of, message_of, parse_seal
+from worker.core.bundles.trust import (
     FORGED,
     UNSIGNED,
     Objection,

@@ -17,13 +17,13 @@ from worker.bundles.directory import local_path, read_directory
 from worker.bundles.keys import read_trusted
 from worker.bundles.trust import Terms, Trust
 from worker.core.backoff import Backoff
-from worker.core.bundle import Bundle, Vet, unsealed
+from worker.core.bundles.bundle import Bundle, Vet, unsealed
+from worker.core.bundles.trust import Policy
 from worker.core.checkpoint import Checkpoint, pass_by
-from worker.core.event import Context, Emitter, Event, Level, Sink
-from worker.core.events import BundleDoubted
-from worker.core.masking import Mask
-from worker.core.sighting import Sighting, overlook
-from worker.core.trust import Policy
+from worker.core.events.event import Context, Emitter, Event, Level, Sink
+from worker.core.events.events import BundleDoubted
+from worker.core.status.masking import Mask
+from worker.core.status.sighting import Sighting, overlook
 from worker.errors import BundleError, NoDatabaseError, TidegateError, UsageError
 from worker.jobs.site import Rivals, Site
 from worker.postgres.connection import Purpose, check_session, closing, connect

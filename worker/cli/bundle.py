@@ -13,8 +13,8 @@ from worker.cli import sealing
 from worker.cli.app import App
 from worker.cli.arguments import SettingsParser
 from worker.cli.output import print_json, print_line, print_table
-from worker.core.bundle import Bundle, Vet, unsealed, unvetted
-from worker.core.migration import Direction
+from worker.core.bundles.bundle import Bundle, Vet, unsealed, unvetted
+from worker.core.bundles.migration import Direction
 from worker.errors import ExitCode
 from worker.jobs.look import look
 from worker.jobs.steer import withdraw

@@ -9,7 +9,7 @@ import anyio
 
 from worker.cli.app import App
 from worker.cli.output import is_drawable, print_json, print_line
-from worker.core.findings import Finding, Severity
+from worker.core.checks.findings import Finding, Severity
 from worker.doctor import examine_gate, examine_target, of_refusal
 from worker.errors import ExitCode, RefusedError
 from worker.postgres.connection import Purpose, closing

@@ -159,6 +159,6 @@ DOCUMENTS: dict[str, object] = {
         "kept": [{"target": str, "table": bool, "version": Maybe(int), "dirty": Maybe(bool)}],
     },
 }
-"""By verb. `status` prints the status document, whose fields `worker/core/status_document.py` lists."""
+"""By verb. `status` prints the status document, whose fields `worker/core/status/status_document.py` lists."""
 
 ELSEWHERE = frozenset({"status"})

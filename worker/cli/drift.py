@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from worker.cli.output import print_json, print_line, print_table
-from worker.core.drift import Difference, Drift, Unknown, Verdict
+from worker.core.status.drift import Difference, Drift, Unknown, Verdict
 from worker.errors import ExitCode
 from worker.jobs.drift import find_drift
 from worker.jobs.look import look

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from worker.bundles.directory import local_path
 from worker.cli.output import is_drawable
-from worker.core.excerpt import Excerpt, excerpt
+from worker.core.sql.excerpt import Excerpt, excerpt
 from worker.errors import MigrationFailedError, TidegateError
 
 if TYPE_CHECKING:

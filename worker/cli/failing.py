@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from worker.cli.termination_log import last_word, leave
-from worker.core.event import Context, Event, Outcome
-from worker.core.events import JobFailed, JobFinished
+from worker.core.events.event import Context, Event, Outcome
+from worker.core.events.events import JobFailed, JobFinished
 
 
 class LastWord:

@@ -14,12 +14,12 @@ import anyio
 from worker.board import Board
 from worker.cli.app import App
 from worker.cli.fleet_summary import LIMIT, Summary, print_summary
-from worker.core.bundle import Bundle
-from worker.core.dsn import ConnectionParams, LiteralPassword, parse_dsn
-from worker.core.event import Outcome
-from worker.core.events import JobFailed
+from worker.core.bundles.bundle import Bundle
+from worker.core.bundles.wanted import Intent, Kept, KeptBecause, PublishDecision
+from worker.core.connecting.dsn import ConnectionParams, LiteralPassword, parse_dsn
+from worker.core.events.event import Outcome
+from worker.core.events.events import JobFailed
 from worker.core.fleet import Fleet, Group, Reference, read_fleet
-from worker.core.wanted import Intent, Kept, KeptBecause, PublishDecision
 from worker.errors import ExitCode, RefusedError, SettingError, UsageError
 from worker.fleet.home import HomeSeat, Opening
 from worker.fleet.terms import Doors, Terms, Until

@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 
 import anyio
 
-from worker.core.lint import Remark, read_remarks
-from worker.core.migration import Side
-from worker.core.script import Mode
-from worker.core.source import read_source
+from worker.core.bundles.migration import Side
+from worker.core.checks.lint import Remark, read_remarks
+from worker.core.sql.script import Mode
+from worker.core.sql.source import read_source
 from worker.errors import TimedOutError, UsageError
 from worker.jobs.foresee import Foreseen
 

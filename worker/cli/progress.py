@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from worker.cli.output import is_drawable
 from worker.cli.sighting import wait_of
-from worker.core.event import Context, Event, Level, Outcome
-from worker.core.events import GateOpened, GateWaiting, JobFailed, JobFinished, JobStarted, LockAcquired, LockWaiting
-from worker.core.migration_events import (
+from worker.core.events.event import Context, Event, Level, Outcome
+from worker.core.events.events import (
+    GateOpened,
+    GateWaiting,
+    JobFailed,
+    JobFinished,
+    JobStarted,
+    LockAcquired,
+    LockWaiting,
+)
+from worker.core.events.migration_events import (
     AppBlocked,
     MigrationFinished,
     MigrationRetried,
@@ -23,7 +31,7 @@ from worker.core.migration_events import (
     MigrationWaiting,
     SegmentFinished,
 )
-from worker.core.sighting import Progress, Sighting
+from worker.core.status.sighting import Progress, Sighting
 from worker.log import LogSink, Redactor, StatementText
 
 if TYPE_CHECKING:

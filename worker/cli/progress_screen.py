@@ -9,10 +9,10 @@ from rich.text import Text
 from worker.cli.progress import UnderWay
 from worker.cli.screen import barred, command, console, cropped, text
 from worker.core.amounts import seconds_text
-from worker.core.event import Outcome
-from worker.core.migration import Direction
-from worker.core.migration_events import MigrationFinished
-from worker.core.script import Mode
+from worker.core.bundles.migration import Direction
+from worker.core.events.event import Outcome
+from worker.core.events.migration_events import MigrationFinished
+from worker.core.sql.script import Mode
 
 _REFRESHES = 8
 _BAR, _SMALL = 32, 16

@@ -14,9 +14,9 @@ from worker.cli.app import App
 from worker.cli.excerpt import pointing
 from worker.cli.output import print_json, print_line
 from worker.cli.progress import progressing
-from worker.core.bundle import Bundle
-from worker.core.readiness import OfBundle
-from worker.core.wanted import AlreadyWanted, Intent, KnownNowWanted, PublishDecision
+from worker.core.bundles.bundle import Bundle
+from worker.core.bundles.wanted import AlreadyWanted, Intent, KnownNowWanted, PublishDecision
+from worker.core.planning.readiness import OfBundle
 from worker.errors import ExitCode
 from worker.gate import Gate, OnFailure, wait
 from worker.jobs.look import look_settled

@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from worker.cli.app import App
-from worker.core.readiness import AtLeast, OfBundle, OfDirectory, Requirement, required_versions
+from worker.core.planning.readiness import AtLeast, OfBundle, OfDirectory, Requirement, required_versions
 from worker.errors import UsageError
 from worker.settings.values import RequiredDirectory
 

@@ -22,8 +22,8 @@ from worker.cli.app import App
 from worker.cli.failing import LastWord
 from worker.cli.output import print_line
 from worker.cli.requirement import stated
-from worker.core.event import Sink
-from worker.core.events import HttpServing, WorkerDraining, WorkerFailed, WorkerStarted, WorkerStopped
+from worker.core.events.event import Sink
+from worker.core.events.events import HttpServing, WorkerDraining, WorkerFailed, WorkerStarted, WorkerStopped
 from worker.errors import ExitCode, TidegateError, UsageError, first_of
 from worker.log import bridge_stdlib
 from worker.postgres.connection import Purpose

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.output import visible
-from worker.core.sighting import Progress
+from worker.core.status.sighting import Progress
 from worker.core.value import dataclass
 
 _GAP = 2

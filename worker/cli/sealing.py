@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from worker.bundles.directory import local_path, read_directory
 from worker.bundles.keys import generate, public_path, read_private, read_trusted, seal_with
 from worker.cli.output import print_line, print_table
-from worker.core.bundle import Bundle, unsealed
-from worker.core.limits import SEAL_NAME
-from worker.core.plan import listed
-from worker.core.seal import Claims, checked, parse_time, render_seal
-from worker.core.trust import Policy, TrustedKey, signers
+from worker.core.bundles.bundle import Bundle, unsealed
+from worker.core.bundles.limits import SEAL_NAME
+from worker.core.bundles.seal import Claims, checked, parse_time, render_seal
+from worker.core.bundles.trust import Policy, TrustedKey, signers
+from worker.core.planning.plan import listed
 from worker.core.value import dataclass
 from worker.errors import RefusedError, TidegateError, UsageError
 from worker.jobs.look import View, look

@@ -1,6 +1,6 @@
 """What is seen of a migration while it runs, in the words of the terminal's pictures."""
 
-from worker.core.sighting import Sighting
+from worker.core.status.sighting import Sighting
 
 
 def wait_of(sighting: Sighting) -> str:

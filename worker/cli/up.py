@@ -9,10 +9,10 @@ from worker.cli.arguments import whole_number
 from worker.cli.excerpt import pointing
 from worker.cli.output import print_json, print_line
 from worker.cli.progress import progressing
-from worker.core.bundle import Bundle
-from worker.core.migration import Direction
-from worker.core.plan import Back, Goal, Latest, Next, Run, To
-from worker.core.reconcile import Insistence
+from worker.core.bundles.bundle import Bundle
+from worker.core.bundles.migration import Direction
+from worker.core.planning.plan import Back, Goal, Latest, Next, Run, To
+from worker.core.planning.reconcile import Insistence
 from worker.errors import ExitCode, UsageError
 from worker.jobs.bring import bring
 from worker.jobs.look import look_settled

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from worker.cli.app import App
 from worker.cli.requirement import required
 from worker.cli.signals import give_back
-from worker.core.plan import Latest
+from worker.core.planning.plan import Latest
 from worker.errors import ExitCode, TidegateError, UsageError
 from worker.gate import Gate, OnFailure, wait
 from worker.postgres.connection import Purpose

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import anyio
 
-from worker.core.event import Context, Emitter, Event, Outcome
-from worker.core.events import DatabaseUnreachable, JobFailed
-from worker.core.reconcile import Insistence
+from worker.core.events.event import Context, Emitter, Event, Outcome
+from worker.core.events.events import DatabaseUnreachable, JobFailed
+from worker.core.planning.reconcile import Insistence
 from worker.errors import TidegateError
 from worker.fleet.ends import BAD, Ends, end_of, out_of_reach, reported, unsettled
 from worker.fleet.home import Home

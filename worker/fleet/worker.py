@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from worker.core.backoff import Backoff
-from worker.core.event import Emitter
-from worker.core.events import DatabaseUnreachable
-from worker.core.fleet_events import FleetChanged, FleetHalted, FleetMisdeclared
+from worker.core.events.event import Emitter
+from worker.core.events.events import DatabaseUnreachable
+from worker.core.events.fleet_events import FleetChanged, FleetHalted, FleetMisdeclared
 from worker.errors import NoDatabaseError, TidegateError, TimedOutError
 from worker.fleet.ends import BAD
 from worker.fleet.home import Home, HomeSeat, Opening, have_control

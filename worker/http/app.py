@@ -6,7 +6,7 @@
 | `/startupz` | 200: the settings are read |
 | `/readyz?at_least=V` or `bundle=L`, `target=T` | 200 or 503, and `ready`, `requirement`, `why`, `message`; 400 |
 | `/metrics` | Prometheus' text format |
-| `/status.json` | the document of `worker.core.status_document` |
+| `/status.json` | the document of `worker.core.status.status_document` |
 | `/` | the status page, and what it needs: `/page.css`, `/page.js`, `/mark.svg` |
 | `/events` | server-sent events: the regions of the page that changed, or a beat |
 
@@ -24,10 +24,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from worker.core.probe import probe
-from worker.core.readiness import Requirement
-from worker.core.snapshot import Snapshot
-from worker.core.status_document import status_document
+from worker.core.planning.readiness import Requirement
+from worker.core.status.probe import probe
+from worker.core.status.snapshot import Snapshot
+from worker.core.status.status_document import status_document
 from worker.core.value import dataclass
 from worker.errors import UsageError
 from worker.http.guard import Guard

@@ -1,7 +1,7 @@
 """For which requirements the gate of a target is open, and why not for the others."""
 
-from worker.core.readiness import AtLeast, NotReady, OfBundle, Readiness, Ready, Requirement, judge
-from worker.core.snapshot import TargetStatus
+from worker.core.planning.readiness import AtLeast, NotReady, OfBundle, Readiness, Ready, Requirement, judge
+from worker.core.status.snapshot import TargetStatus
 from worker.core.value import dataclass
 
 _BUNDLES = 6

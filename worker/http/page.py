@@ -11,11 +11,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from worker.core.drift import Unknown, Verdict
-from worker.core.job import JobState
-from worker.core.readiness import Requirement
-from worker.core.snapshot import BundleStatus, Panorama, Running, Snapshot, Step, TargetStatus
-from worker.core.summary import Summary, Tone, summarise
+from worker.core.planning.job import JobState
+from worker.core.planning.readiness import Requirement
+from worker.core.status.drift import Unknown, Verdict
+from worker.core.status.snapshot import BundleStatus, Panorama, Running, Snapshot, Step, TargetStatus
+from worker.core.status.summary import Summary, Tone, summarise
 from worker.http import words
 from worker.http.openings import openings
 

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from worker.core.migration import MAX_VERSION
-from worker.core.readiness import AtLeast, OfBundle, Requirement
+from worker.core.bundles.migration import MAX_VERSION
+from worker.core.planning.readiness import AtLeast, OfBundle, Requirement
 from worker.core.value import dataclass
 from worker.errors import UsageError
 

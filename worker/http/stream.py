@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from worker.core.snapshot import Snapshot
+from worker.core.status.snapshot import Snapshot
 from worker.core.value import dataclass
 from worker.http.words import iso
 

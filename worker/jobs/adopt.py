@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from worker.core.adoption import Accept, accept
-from worker.core.bundle import Bundle
-from worker.core.events import LedgerAdopted
-from worker.core.plan import Observed, Refused, UpToDate
+from worker.core.bundles.bundle import Bundle
+from worker.core.events.events import LedgerAdopted
+from worker.core.planning.adoption import Accept, accept
+from worker.core.planning.plan import Observed, Refused, UpToDate
 from worker.core.target import Target
 from worker.core.value import dataclass
 from worker.jobs.amend import amending, current, holding

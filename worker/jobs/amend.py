@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from worker import control_schema
-from worker.core.bundle import Bundle
-from worker.core.job import JobEvent
-from worker.core.plan import Observed
+from worker.core.bundles.bundle import Bundle
+from worker.core.planning.job import JobEvent
+from worker.core.planning.plan import Observed
 from worker.jobs.execution import Statement
 from worker.jobs.look import Control, View, look
 from worker.jobs.preflight import check_standing

@@ -5,9 +5,9 @@ from contextlib import suppress
 from worker.applier.messages import Work
 from worker.applier.recover import asked, settling
 from worker.applier.run import read
-from worker.core.migration import Migration
-from worker.core.plan import Progress
-from worker.core.script import Mode, Segment
+from worker.core.bundles.migration import Migration
+from worker.core.planning.plan import Progress
+from worker.core.sql.script import Mode, Segment
 from worker.core.value import dataclass
 from worker.errors import BundleError, RefusedError
 from worker.jobs.amend import amending, holding

@@ -7,13 +7,13 @@ from typing import assert_never
 import anyio
 
 from worker.bundles.trust import Warrant
+from worker.core.bundles.migration import Direction
 from worker.core.checkpoint import Checkpoint
-from worker.core.event import Outcome
-from worker.core.events import FenceRejected, JobFailed, JobFinished, JobStarted
-from worker.core.job import JobEvent
-from worker.core.migration import Direction
-from worker.core.plan import Pending, Refused, UpToDate
-from worker.core.readiness import Readiness
+from worker.core.events.event import Outcome
+from worker.core.events.events import FenceRejected, JobFailed, JobFinished, JobStarted
+from worker.core.planning.job import JobEvent
+from worker.core.planning.plan import Pending, Refused, UpToDate
+from worker.core.planning.readiness import Readiness
 from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TidegateError, TimedOutError
 from worker.jobs import fingerprint
 from worker.jobs.execution import Execution, Statement

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from worker import control_schema
-from worker.core.bundle import Bundle
+from worker.core.bundles.bundle import Bundle
+from worker.core.bundles.wanted import Intent
 from worker.core.checkpoint import Checkpoint
-from worker.core.events import ReadinessForeign
-from worker.core.reconcile import Action, Insistence
-from worker.core.wanted import Intent
+from worker.core.events.events import ReadinessForeign
+from worker.core.planning.reconcile import Action, Insistence
 from worker.jobs.decide import Decision, decide, decide_early
 from worker.jobs.look import Control, View, is_wanted, look, look_settled
 from worker.jobs.preflight import check_standing

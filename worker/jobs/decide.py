@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from worker.core.bundle import Bundle
-from worker.core.plan import Plan
-from worker.core.reconcile import Action, Asked, JobSeen, Row, Scope, Seen, Subject, next_action
+from worker.core.bundles.bundle import Bundle
+from worker.core.planning.plan import Plan
+from worker.core.planning.reconcile import Action, Asked, JobSeen, Row, Scope, Seen, Subject, next_action
 from worker.core.value import dataclass
 from worker.jobs.look import View, is_wanted
 from worker.jobs.readiness import is_settled, is_stale

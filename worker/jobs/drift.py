@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from worker.core.assess import version_table
-from worker.core.drift import Unknown, Verdict, drift, latest, news
-from worker.core.fingerprint import incomparable
-from worker.core.readiness import VersionTable
+from worker.core.planning.assess import version_table
+from worker.core.planning.readiness import VersionTable
+from worker.core.status.drift import Unknown, Verdict, drift, latest, news
+from worker.core.status.fingerprint import incomparable
 from worker.errors import TidegateError
 from worker.jobs.look import View
 from worker.postgres.catalogue import Catalogue

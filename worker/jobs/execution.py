@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING
 
 from worker.applier.run import Applier, applying
-from worker.core.assess import assess
-from worker.core.bundle import Bundle
-from worker.core.events import LedgerAdopted, ReadinessSet
-from worker.core.migration import Direction, Gate
-from worker.core.plan import Adopt, Effect, Observed, Pending, Run, after
-from worker.core.readiness import Readiness, served_bundles
+from worker.core.bundles.bundle import Bundle
+from worker.core.bundles.migration import Direction, Gate
+from worker.core.events.events import LedgerAdopted, ReadinessSet
+from worker.core.planning.assess import assess
+from worker.core.planning.plan import Adopt, Effect, Observed, Pending, Run, after
+from worker.core.planning.readiness import Readiness, served_bundles
 from worker.jobs.look import View
 from worker.jobs.readiness import required_of, wanted_of
 from worker.jobs.site import Site

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from worker.core.drift import Verdict
-from worker.core.drift_events import FingerprintSkipped
-from worker.core.fingerprint import deviating, incomparable, untouched
-from worker.core.plan import Adopt, Effect
+from worker.core.events.drift_events import FingerprintSkipped
+from worker.core.planning.plan import Adopt, Effect
+from worker.core.status.drift import Verdict
+from worker.core.status.fingerprint import deviating, incomparable, untouched
 from worker.errors import RefusedError, TidegateError
 from worker.jobs.amend import current, holding
 from worker.jobs.drift import find_drift

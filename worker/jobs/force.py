@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from worker.core.bundle import Bundle
-from worker.core.plan import Entry, Observed, VersionRow, entry_of
+from worker.core.bundles.bundle import Bundle
+from worker.core.planning.plan import Entry, Observed, VersionRow, entry_of
 from worker.errors import UsageError
 from worker.jobs.amend import amending, current, holding
 from worker.jobs.look import look

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from worker.applier.run import read
-from worker.core.migration import Direction, Side
-from worker.core.plan import Run
-from worker.core.script import Script
-from worker.core.statement_locks import locks_of
-from worker.core.table_locks import MigrationLocks, Relation, TableLock, TableSize, Whose
+from worker.core.bundles.migration import Direction, Side
+from worker.core.planning.plan import Run
+from worker.core.sql.script import Script
+from worker.core.sql.statement_locks import locks_of
+from worker.core.sql.table_locks import MigrationLocks, Relation, TableLock, TableSize, Whose
 from worker.core.value import dataclass
 from worker.postgres.session import Session
 from worker.postgres.sizes import read_sizes

@@ -4,9 +4,9 @@ from dataclasses import replace
 from enum import Enum
 
 from worker import control_schema
-from worker.core.bundle import Bundle, OrderPolicy
+from worker.core.bundles.bundle import Bundle, OrderPolicy
+from worker.core.bundles.wanted import AlreadyWanted, Intent, Offer, decide_publish
 from worker.core.value import dataclass
-from worker.core.wanted import AlreadyWanted, Intent, Offer, decide_publish
 from worker.errors import RefusedError
 from worker.jobs.preflight import check_sight
 from worker.jobs.site import Rivals, Site

@@ -3,12 +3,8 @@
 from functools import partial
 
 from worker import control_schema
-from worker.core.bundle import Bundle, Relation
-from worker.core.events import BundleKept, BundleOffered, BundlePublished
-from worker.core.plan import Effect, Pending, Refused, Run, UpToDate
-from worker.core.planner import plan
-from worker.core.target import Target
-from worker.core.wanted import (
+from worker.core.bundles.bundle import Bundle, Relation
+from worker.core.bundles.wanted import (
     AlreadyWanted,
     Intent,
     Kept,
@@ -18,6 +14,10 @@ from worker.core.wanted import (
     New,
     PublishDecision,
 )
+from worker.core.events.events import BundleKept, BundleOffered, BundlePublished
+from worker.core.planning.plan import Effect, Pending, Refused, Run, UpToDate
+from worker.core.planning.planner import plan
+from worker.core.target import Target
 from worker.errors import RefusedError
 from worker.jobs.look import Control, View, is_wanted, order_of
 from worker.jobs.preflight import check_publisher

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from worker.core.findings import Finding
-from worker.core.standing import Standing, obstacles, obstacles_to_looking
+from worker.core.checks.findings import Finding
+from worker.core.checks.standing import Standing, obstacles, obstacles_to_looking
 from worker.errors import RefusedError
 
 _SAYING = frozenset({"owner", "intruder"})

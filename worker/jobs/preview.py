@@ -1,7 +1,7 @@
 """What a goal would come to, found by a look and changing nothing."""
 
-from worker.core.bundle import Bundle
-from worker.core.plan import Effect, Goal, Pending, Refused, Run
+from worker.core.bundles.bundle import Bundle
+from worker.core.planning.plan import Effect, Goal, Pending, Refused, Run
 from worker.core.value import dataclass
 from worker.jobs.look import View, look
 from worker.jobs.offer import refused

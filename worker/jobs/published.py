@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from worker.bundles.trust import Trust
-from worker.core.bundle import Bundle, build_bundle
-from worker.core.readiness import required_versions
-from worker.core.seal import Seal
-from worker.core.trust import Objection, Place
+from worker.core.bundles.bundle import Bundle, build_bundle
+from worker.core.bundles.seal import Seal
+from worker.core.bundles.trust import Objection, Place
+from worker.core.planning.readiness import required_versions
 from worker.errors import RefusedError
 from worker.jobs.look import View
 from worker.jobs.site import Site

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from worker.core.assess import Wanted, assess
-from worker.core.bundle import OrderPolicy
-from worker.core.job import JobState
-from worker.core.plan import Observed
-from worker.core.readiness import Readiness, VersionTable
+from worker.core.bundles.bundle import OrderPolicy
+from worker.core.planning.assess import Wanted, assess
+from worker.core.planning.job import JobState
+from worker.core.planning.plan import Observed
+from worker.core.planning.readiness import Readiness, VersionTable
 from worker.jobs.look import View
 from worker.jobs.site import Site
 from worker.postgres.home_half import Row

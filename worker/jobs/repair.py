@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from worker.core.bundle import Bundle
-from worker.core.content import Rewritten, accepted, rewritten
-from worker.core.plan import Refused
+from worker.core.bundles.bundle import Bundle
+from worker.core.planning.content import Rewritten, accepted, rewritten
+from worker.core.planning.plan import Refused
 from worker.core.target import Target
 from worker.core.value import dataclass
 from worker.jobs.amend import amending, current, holding

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from worker.core.dsn import ConnectionParams
+from worker.core.connecting.dsn import ConnectionParams
 from worker.core.fleet import Asked, Declared, Fleet, Group, Listed, check_distinct, check_names, declare
 from worker.core.value import dataclass
 from worker.errors import TidegateError

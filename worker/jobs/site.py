@@ -4,10 +4,10 @@ from enum import Enum
 
 from worker.applier.limits import Limits
 from worker.bundles.trust import OFF, Trust
-from worker.core.bundle import Bundle, OrderPolicy
-from worker.core.plan import Goal, Latest
-from worker.core.readiness import Readiness
-from worker.core.reconcile import Insistence
+from worker.core.bundles.bundle import Bundle, OrderPolicy
+from worker.core.planning.plan import Goal, Latest
+from worker.core.planning.readiness import Readiness
+from worker.core.planning.reconcile import Insistence
 from worker.core.target import Target
 from worker.core.value import dataclass
 

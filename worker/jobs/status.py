@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.core.failure import Failure
-from worker.core.job import JobState
-from worker.core.migration import Direction, parse_file_name
-from worker.core.snapshot import Panorama, TargetStatus
+from worker.core.bundles.migration import Direction, parse_file_name
+from worker.core.events.failure import Failure
+from worker.core.planning.job import JobState
+from worker.core.status.snapshot import Panorama, TargetStatus
 from worker.jobs.look import View
 from worker.postgres.home_half import Job
 from worker.postgres.panorama import read_panorama

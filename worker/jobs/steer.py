@@ -1,6 +1,6 @@
 """What a person tells a target: retry, pause, resume, and withdraw for its line."""
 
-from worker.core.job import JobEvent
+from worker.core.planning.job import JobEvent
 from worker.errors import RefusedError
 from worker.jobs.amend import current, holding
 from worker.jobs.look import Control, View, look

@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 
 from worker import control_schema
-from worker.core.removal import Inventory, objection
+from worker.core.planning.removal import Inventory, objection
 from worker.errors import RefusedError
 from worker.jobs.preflight import check_sight
 from worker.jobs.site import Site

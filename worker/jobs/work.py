@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from worker.core.bundle import Bundle
-from worker.core.lender import lenders
-from worker.core.plan import Borrowed, Entry, Goal, Plan
-from worker.core.planner import lacking, plan
+from worker.core.bundles.bundle import Bundle
+from worker.core.planning.lender import lenders
+from worker.core.planning.plan import Borrowed, Entry, Goal, Plan
+from worker.core.planning.planner import lacking, plan
 from worker.core.value import dataclass
 from worker.errors import RefusedError
 from worker.jobs.look import View, order_of

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from worker.core.blocking import Blocker, Kind, Waiter
-from worker.core.company import PREFIX
-from worker.core.sighting import Progress
+from worker.core.running.blocking import Blocker, Kind, Waiter
+from worker.core.status.company import PREFIX
+from worker.core.status.sighting import Progress
 from worker.postgres.queries import queries
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from worker.core.fingerprint import Deviation, Fingerprint, Parts, State, Thing
+from worker.core.status.fingerprint import Deviation, Fingerprint, Parts, State, Thing
 from worker.postgres.faults import credible, settle, told
 from worker.postgres.lock import Held
 from worker.postgres.queries import queries

@@ -1,6 +1,6 @@
 """Reads the facts that a check-up is made from; nothing of it locks or writes."""
 
-from worker.core.checkup import (
+from worker.core.checks.checkup import (
     SETTINGS,
     Facts,
     ForeignObject,
@@ -8,7 +8,7 @@ from worker.core.checkup import (
     LockSession,
     SettingSeen,
 )
-from worker.core.company import PREFIX
+from worker.core.status.company import PREFIX
 from worker.postgres.faults import told
 from worker.postgres.lock import Keys
 from worker.postgres.queries import queries

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from worker.core.dsn import parse_dsn
+from worker.core.connecting.dsn import parse_dsn
 from worker.core.target import quote_identifier
 from worker.errors import RefusedError
 from worker.postgres.connection import Purpose, closing, connect

@@ -11,7 +11,7 @@ import anyio
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
-from worker.core.dsn import ConnectionParams, SessionTarget, SslNegotiation
+from worker.core.connecting.dsn import ConnectionParams, SessionTarget, SslNegotiation
 from worker.errors import NoDatabaseError, RefusedError, SettingError, TidegateError
 from worker.postgres.connection_errors import POOLER_HINT, map_connect_error, map_error, standby_refused
 from worker.postgres.password import read_password

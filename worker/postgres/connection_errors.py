@@ -6,7 +6,7 @@ import ssl
 
 import asyncpg
 
-from worker.core.dsn import ConnectionParams, PassFile, role_option
+from worker.core.connecting.dsn import ConnectionParams, PassFile, role_option
 from worker.core.target import quote_identifier
 from worker.errors import NoDatabaseError, RefusedError, SettingError, TidegateError
 

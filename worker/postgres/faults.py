@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import asyncpg
 
-from worker.core.privileges import missing_grant
+from worker.core.checks.privileges import missing_grant
 from worker.errors import NoDatabaseError, RefusedError, TidegateError, TimedOutError
 from worker.postgres.blocking import control_holder
 from worker.postgres.session import Session

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from worker.core.bundle import Bundle, OrderPolicy, digest_of
-from worker.core.failure import Failure
-from worker.core.job import JobEvent, JobState, advance
-from worker.core.limits import MAX_SEAL_BYTES
-from worker.core.migration import Direction, FileName, parse_file_name
-from worker.core.readiness import required_versions
-from worker.core.seal import render_seal
-from worker.core.value import dataclass
-from worker.core.wanted import (
+from worker.core.bundles.bundle import Bundle, OrderPolicy, digest_of
+from worker.core.bundles.limits import MAX_SEAL_BYTES
+from worker.core.bundles.migration import Direction, FileName, parse_file_name
+from worker.core.bundles.seal import render_seal
+from worker.core.bundles.wanted import (
     AlreadyWanted,
     Intent,
     KnownNowWanted,
@@ -27,6 +23,10 @@ from worker.core.wanted import (
     Published,
     decide_publish,
 )
+from worker.core.events.failure import Failure
+from worker.core.planning.job import JobEvent, JobState, advance
+from worker.core.planning.readiness import required_versions
+from worker.core.value import dataclass
 from worker.errors import BundleError, RefusedError
 from worker.postgres.faults import credible, told
 from worker.postgres.queries import queries

@@ -12,8 +12,8 @@ import anyio
 import asyncpg
 
 from worker.core.backoff import Backoff
-from worker.core.event import Emitter
-from worker.core.events import ListenerConnected, ListenerLost
+from worker.core.events.event import Emitter
+from worker.core.events.events import ListenerConnected, ListenerLost
 from worker.errors import TidegateError
 from worker.postgres.connection import closing
 

@@ -31,9 +31,9 @@ import anyio
 
 from worker.core.backoff import Backoff
 from worker.core.checkpoint import Checkpoint
-from worker.core.company import PREFIX
-from worker.core.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
+from worker.core.events.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
 from worker.core.lock_keys import control_key, golang_keys, target_key
+from worker.core.status.company import PREFIX
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.core.value import dataclass
 from worker.errors import TimedOutError

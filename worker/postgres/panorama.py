@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from worker.core.company import PREFIX, Seen, peers
-from worker.core.job import JobState
-from worker.core.snapshot import BUNDLES, STEPS, BundleStatus, LockHolder, Panorama, Step
+from worker.core.planning.job import JobState
+from worker.core.status.company import PREFIX, Seen, peers
+from worker.core.status.snapshot import BUNDLES, STEPS, BundleStatus, LockHolder, Panorama, Step
 from worker.core.target import Target
 from worker.errors import RefusedError
 from worker.postgres.faults import credible, told

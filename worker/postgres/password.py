@@ -4,8 +4,8 @@ import stat
 from pathlib import Path
 from typing import assert_never
 
-from worker.core.dsn import ConnectionParams, LiteralPassword, PassFile, PasswordFile, without_final_newline
-from worker.core.passfile import find_password
+from worker.core.connecting.dsn import ConnectionParams, LiteralPassword, PassFile, PasswordFile, without_final_newline
+from worker.core.connecting.passfile import find_password
 from worker.errors import SettingError
 
 

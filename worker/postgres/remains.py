@@ -10,10 +10,10 @@ import anyio
 import asyncpg
 
 from worker.core.backoff import Backoff
-from worker.core.company import PREFIX
-from worker.core.migration_events import BackendAwaited
-from worker.core.recovery import Build, Detach, Drop, Presence, QualifiedName, Rebuild
-from worker.core.remains import Attachment, Existence, Found, Likeness, Namesake, shown
+from worker.core.events.migration_events import BackendAwaited
+from worker.core.running.recovery import Build, Detach, Drop, Presence, QualifiedName, Rebuild
+from worker.core.running.remains import Attachment, Existence, Found, Likeness, Namesake, shown
+from worker.core.status.company import PREFIX
 from worker.errors import TimedOutError
 from worker.postgres.faults import settle, told
 from worker.postgres.queries import queries

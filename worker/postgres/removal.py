@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from worker.core.job import JobState
-from worker.core.migration import Direction
-from worker.core.plan import VersionRow
-from worker.core.removal import Client, Grant, HalfDone, Inventory, Kept, OpenJob, Thing
+from worker.core.bundles.migration import Direction
+from worker.core.planning.job import JobState
+from worker.core.planning.plan import VersionRow
+from worker.core.planning.removal import Client, Grant, HalfDone, Inventory, Kept, OpenJob, Thing
 from worker.core.target import Target, quote_identifier
 from worker.errors import RefusedError
 from worker.postgres.faults import told

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from worker.core.checkpoint import Checkpoint, pass_by
-from worker.core.event import Emitter
-from worker.core.sighting import Sighting, overlook
+from worker.core.events.event import Emitter
+from worker.core.status.sighting import Sighting, overlook
 from worker.core.target import quote_identifier
 from worker.core.value import dataclass
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import asyncpg
 
-from worker.core.table_locks import Relation, TableSize
+from worker.core.sql.table_locks import Relation, TableSize
 from worker.core.target import Target
 from worker.postgres.faults import settle, told
 from worker.postgres.queries import queries

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from worker.core.job import JobState
+from worker.core.planning.job import JobState
 from worker.core.value import dataclass
 from worker.postgres.queries import queries
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from worker.core.migration import Direction
-from worker.core.plan import Entry, Observed, Progress, VersionRow
-from worker.core.readiness import Identity, Readiness, VersionTable
-from worker.core.standing import Intruder, Owner, Role, Standing
+from worker.core.bundles.migration import Direction
+from worker.core.checks.standing import Intruder, Owner, Role, Standing
+from worker.core.planning.plan import Entry, Observed, Progress, VersionRow
+from worker.core.planning.readiness import Identity, Readiness, VersionTable
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.core.value import dataclass
 from worker.errors import RefusedError

@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from worker.core.dsn import Address, SslMode, Tls
+from worker.core.connecting.dsn import Address, SslMode, Tls
 from worker.errors import SettingError
 
 _SYSTEM = "system"

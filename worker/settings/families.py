@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from worker.core.dsn import Dsn, PasswordFile, decode_password, parse_dsn, read_keywords
+from worker.core.connecting.dsn import Dsn, PasswordFile, decode_password, parse_dsn, read_keywords
 from worker.core.value import dataclass
 from worker.errors import SettingError
 from worker.postgres.password import read_secret_file

@@ -6,14 +6,14 @@ from enum import Enum
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from worker.core.bundle import OrderPolicy
-from worker.core.dsn import parse_port
+from worker.core.bundles.bundle import OrderPolicy
+from worker.core.bundles.migration import MAX_VERSION
+from worker.core.bundles.seal import MAX_SEQUENCE
+from worker.core.bundles.trust import Policy
+from worker.core.connecting.dsn import parse_port
 from worker.core.duration import parse_duration
-from worker.core.migration import MAX_VERSION
 from worker.core.pattern import pattern
-from worker.core.readiness import AtLeast, OfBundle
-from worker.core.seal import MAX_SEQUENCE
-from worker.core.trust import Policy
+from worker.core.planning.readiness import AtLeast, OfBundle
 from worker.core.version_table import MAX_IDENTIFIER_BYTES
 from worker.errors import SettingError
 from worker.settings.values import LogFormat, LogLevel, RequiredDirectory, RequirementSetting

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, assert_never
 
-from worker.core.dsn import LiteralPassword, PassFile, PasswordFile
+from worker.core.bundles.trust import Policy
+from worker.core.connecting.dsn import LiteralPassword, PassFile, PasswordFile
 from worker.core.pattern import pattern
-from worker.core.trust import Policy
 from worker.core.value import dataclass
 from worker.core.version_table import Quoting, VersionTableName, parse_version_table
 from worker.errors import SettingError

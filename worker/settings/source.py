@@ -2,7 +2,7 @@
 
 from dataclasses import field, replace
 
-from worker.core.dsn import ConnectionParams, Dsn, parse_dsn
+from worker.core.connecting.dsn import ConnectionParams, Dsn, parse_dsn
 from worker.core.value import dataclass
 from worker.postgres.password import read_secret_file
 

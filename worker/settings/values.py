@@ -2,9 +2,9 @@
 
 from enum import Enum
 
-from worker.core.bundle import OrderPolicy
-from worker.core.readiness import AtLeast, OfBundle
-from worker.core.trust import Policy
+from worker.core.bundles.bundle import OrderPolicy
+from worker.core.bundles.trust import Policy
+from worker.core.planning.readiness import AtLeast, OfBundle
 from worker.core.value import dataclass
 from worker.core.version_table import VersionTableName
 from worker.settings.source import Database

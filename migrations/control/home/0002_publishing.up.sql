@@ -1,7 +1,7 @@
 -- Publishing without a right on any table, and tables that keep what was published. :"schema" and :'schema' are the
 -- control schema's name. What a backslash and a comparison with NULL mean is a caller's to set: there is none here.
 
--- The digest of a bundle, as worker.core.bundle documents it.
+-- The digest of a bundle, as worker.core.bundles.bundle documents it.
 CREATE FUNCTION :"schema".digest_of(names text[], contents bytea[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT encode(sha256(string_agg(

@@ -7,7 +7,7 @@ import anyio
 
 from worker.cli.drift import print_verdict
 from worker.cli.output import print_line
-from worker.core.drift import Verdict
+from worker.core.status.drift import Verdict
 from worker.errors import ExitCode
 from worker.jobs.fingerprint import accept
 

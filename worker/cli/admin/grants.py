@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from worker.core.grants import MARK, Roles, role_setup
+from worker.core.checks.grants import MARK, Roles, role_setup
 from worker.core.target import Target
 from worker.core.version_table import MAX_IDENTIFIER_BYTES
 from worker.errors import ExitCode, UsageError

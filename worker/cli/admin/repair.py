@@ -13,7 +13,7 @@ from worker.jobs.repair import Repaired, compare, repair
 if TYPE_CHECKING:
     from worker.cli.app import App
     from worker.cli.arguments import Flags
-    from worker.core.content import Rewritten
+    from worker.core.planning.content import Rewritten
     from worker.postgres.session import Session
 
 _DIGITS = 12

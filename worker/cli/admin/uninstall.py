@@ -7,7 +7,7 @@ import anyio
 
 from worker.cli.confirm import confirm
 from worker.cli.output import print_json, print_line, print_table
-from worker.core.removal import Inventory, Kept
+from worker.core.planning.removal import Inventory, Kept
 from worker.errors import ExitCode, UsageError
 from worker.jobs.uninstall import inspect, uninstall
 

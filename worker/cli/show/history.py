@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.cli.output import is_drawable, print_json, print_table
 from worker.core.amounts import seconds_text
-from worker.core.masking import Mask
+from worker.core.status.masking import Mask
 from worker.errors import ExitCode
 from worker.jobs.look import look
 from worker.postgres.faults import told

@@ -7,9 +7,9 @@ from worker.cli.excerpt import pointing
 from worker.cli.lint import lint, required_linter
 from worker.cli.output import is_drawable, print_json, print_line, print_table, visible
 from worker.core.amounts import count_text, size_text
-from worker.core.lint import Remark, Threshold, counted
-from worker.core.migration import Gate
-from worker.core.plan import Adopt, Back, Goal, To
+from worker.core.bundles.migration import Gate
+from worker.core.checks.lint import Remark, Threshold, counted
+from worker.core.planning.plan import Adopt, Back, Goal, To
 from worker.core.value import dataclass
 from worker.errors import ExitCode, RefusedError
 from worker.jobs.foresee import Foreseen, SizedLock, foresee

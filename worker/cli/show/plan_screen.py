@@ -11,15 +11,15 @@ from worker.cli.excerpt import drawing
 from worker.cli.screen import Column, console, indented, table, text
 from worker.cli.show.plan import size_of, unknown_text
 from worker.core.amounts import size_text
-from worker.core.excerpt import excerpt
-from worker.core.findings import Severity
-from worker.core.lint import Remark, counted
-from worker.core.migration import Direction, Gate
-from worker.core.script import Mode
+from worker.core.bundles.migration import Direction, Gate
+from worker.core.checks.findings import Severity
+from worker.core.checks.lint import Remark, counted
+from worker.core.sql.excerpt import excerpt
+from worker.core.sql.script import Mode
 
 if TYPE_CHECKING:
     from worker.cli.show.plan import Findings
-    from worker.core.table_locks import LockMode
+    from worker.core.sql.table_locks import LockMode
     from worker.jobs.foresee import Foreseen, SizedLock
 
 _MARGIN = 14

@@ -10,10 +10,10 @@ import anyio
 
 from worker import __version__
 from worker.cli.output import is_drawable, print_json, print_line
-from worker.core.masking import masked
-from worker.core.sighting import Sighting
-from worker.core.snapshot import Snapshot, TargetStatus
-from worker.core.status_document import status_document
+from worker.core.status.masking import masked
+from worker.core.status.sighting import Sighting
+from worker.core.status.snapshot import Snapshot, TargetStatus
+from worker.core.status.status_document import status_document
 from worker.core.value import dataclass
 from worker.errors import BundleError, ExitCode, NoDatabaseError, RefusedError, TimedOutError
 from worker.jobs.look import View, look

@@ -11,9 +11,9 @@ from worker.cli.screen import command, console, text
 from worker.cli.show.status import Look, rows
 from worker.cli.sighting import wait_of
 from worker.core.amounts import seconds_text
-from worker.core.job import JobState
-from worker.core.sighting import Sighting
-from worker.core.snapshot import TargetStatus
+from worker.core.planning.job import JobState
+from worker.core.status.sighting import Sighting
+from worker.core.status.snapshot import TargetStatus
 
 _BAR, _SMALL = 24, 16
 _PENDING, _STEPS = 8, 3

@@ -1,0 +1,1 @@
+"""Connection strings and password files, read as libpq reads them."""

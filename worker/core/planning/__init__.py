@@ -1,0 +1,1 @@
+"""What a database needs: the plan, its job and its requirement."""

@@ -1,0 +1,56 @@
+"""From the ledger and the line's bundles to the readiness row."""
+
+from collections.abc import Mapping
+
+from worker.core.planning.plan import Observed
+from worker.core.planning.readiness import Identity, Readiness, VersionTable, served_bundles
+from worker.core.value import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The wanted bundle: its label, the versions that will be applied, those that a gate waits for, and its floor."""
+
+    label: str
+    versions: tuple[int, ...]
+    required: frozenset[int]
+    serves: int | None
+
+
+def assess(
+    wanted: Wanted | None, bundles: Mapping[str, tuple[int, ...]], observed: Observed, here: Identity, epoch: int
+) -> Readiness:
+    """State what a target is ready for.
+
+    Args:
+        wanted: The wanted bundle, None where none is.
+        bundles: The versions that a gate waits for, by label, of every bundle of the line.
+        observed: What the target's database says.
+        here: The server and the database.
+        epoch: The epoch that the row is written under.
+    """
+    applied = observed.versions
+    pending = () if wanted is None else tuple(v for v in wanted.versions if v not in applied)
+    required = [v for v in pending if wanted is not None and v in wanted.required]
+    serves = None if wanted is None else wanted.serves
+    return Readiness(
+        bundle=None if wanted is None else wanted.label,
+        versions=tuple(sorted(applied)),
+        lowest_pending=min(required, default=None),
+        deferred=tuple(sorted(set(pending).difference(required))),
+        bundles=served_bundles(bundles, applied, serves),
+        serves=serves,
+        version_table=version_table(observed),
+        identity=here,
+        epoch=epoch,
+    )
+
+
+def version_table(observed: Observed) -> VersionTable:
+    """What the version table says beside the ledger; dirt of our own journal is no dirt, since it is accounted for."""
+    if observed.is_ours:
+        return VersionTable.CLEAN
+    if observed.recorded is not None and observed.recorded.dirty:
+        return VersionTable.DIRTY
+    recorded = None if observed.recorded is None else observed.recorded.version
+    return VersionTable.CLEAN if recorded == observed.highest else VersionTable.DIVERGED

@@ -1,0 +1,1 @@
+"""SQL text: tokens, statements, segments, and the locks that a statement takes."""

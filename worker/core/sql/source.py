@@ -1,0 +1,77 @@
+"""A file's text as a server can take it: what only psql understands is blanked or refused, places stay the same."""
+
+import re
+from collections.abc import Iterable
+
+from worker.core.sql.lexer import BOM, Scan, Statement, line_ends, scan
+from worker.core.sql.statements import Kind, classify
+from worker.core.value import dataclass
+from worker.errors import BundleError
+
+_RESTRICT = re.compile(r"\\(?:un)?restrict(?![^ \t\r\n])")
+_COMMAND = re.compile(r"\\[A-Za-z]*")
+_VISIBLE = re.compile(r"[^\r\n]")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text, as long as the file and with its line ends, and its statements with what each of them is."""
+
+    text: str
+    statements: tuple[tuple[Kind, Statement], ...]
+
+
+def read_source(sql: str) -> Source:
+    r"""Blank the BOM and the `\restrict` lines of pg_dump, and take the rest apart.
+
+    Raises:
+        BundleError: names the line of the first token without its end, other psql command, COPY FROM stdin or NUL.
+    """
+    text = _without_dump_lines(sql)
+    scanned = scan(text)
+    statements = tuple((classify(statement.text), statement) for statement in scanned.statements)
+    fault = min((*_statement_faults(statements), *_lexical_faults(text, scanned)), default=None)
+    if fault is not None:
+        offset, what, hint = fault
+        raise BundleError(f"line {1 + line_ends(text, 0, offset)}: {what}", hint=hint)
+    return Source(text, statements)
+
+
+def blanked(text: str, places: Iterable[tuple[int, int]]) -> str:
+    """Replace all that is seen in the places [start, end), which are in order, by as many spaces."""
+    pieces, done = [], 0
+    for start, end in places:
+        pieces += [text[done:start], _VISIBLE.sub(" ", text[start:end])]
+        done = end
+    return "".join([*pieces, text[done:]])
+
+
+def _without_dump_lines(sql: str) -> str:
+    places = [(0, 1)] if sql.startswith(BOM) else []
+    if "restrict" in sql:
+        places += [place for place in scan(sql).commands if _RESTRICT.match(sql, place[0])]
+    return blanked(sql, places)
+
+
+Fault = tuple[int, str, str]
+
+
+def _statement_faults(statements: Iterable[tuple[Kind, Statement]]) -> Iterable[Fault]:
+    for kind, statement in statements:
+        if kind is Kind.COPY_FROM_STDIN:
+            yield (
+                statement.start,
+                "COPY FROM stdin has no client to read from",
+                "use INSERT, or COPY FROM a server file",
+            )
+
+
+def _lexical_faults(text: str, scanned: Scan) -> Iterable[Fault]:
+    for start, end in scanned.commands[:1]:
+        command = next(_COMMAND.finditer(text, start, end))[0]
+        yield start, f"{command} is a command of psql", "Tidegate runs SQL and not psql: take the line out"
+    if scanned.unterminated is not None:
+        token = scanned.unterminated.token.value
+        yield scanned.unterminated.offset, f"unterminated {token}", "add the mark that ends it"
+    if (nul := text.find("\0")) >= 0:
+        yield nul, "a NUL character, which PostgreSQL does not take", "save the file as UTF-8 text"

@@ -1,0 +1,1 @@
+"""What a database shows of itself: the snapshot and the documents made from it."""

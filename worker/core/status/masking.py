@@ -1,0 +1,30 @@
+"""Takes secrets out of what is shown of a target: what a server or a file said can repeat one."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from worker.core.events.failure import Failure
+from worker.core.status.snapshot import TargetStatus
+
+Mask = Callable[[str], str]
+"""Gives the text without this process's secrets."""
+
+
+def masked(status: TargetStatus, mask: Mask) -> TargetStatus:
+    """The status, with the texts masked that the job's row has of why it stopped."""
+    failure = None if status.failure is None else _failure(status.failure, mask)
+    return replace(status, failure=failure, refusal=_text(status.refusal, mask), hint=_text(status.hint, mask))
+
+
+def _failure(failure: Failure, mask: Mask) -> Failure:
+    return replace(
+        failure,
+        file=mask(failure.file),
+        message=mask(failure.message),
+        hint=_text(failure.hint, mask),
+        statement=_text(failure.statement, mask),
+    )
+
+
+def _text(text: str | None, mask: Mask) -> str | None:
+    return None if text is None else mask(text)
