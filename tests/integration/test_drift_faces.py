@@ -69,6 +69,17 @@ def test_status_prints_it_and_writes_nothing(database: Database, tmp_path: Path)
     call("status", "--drift", DB_URL=database.dsn).is_fine("no drift since bundle 1.0")
 
 
+def test_a_secret_in_the_catalogue_is_not_printed(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "1_a.up.sql").write_text("CREATE TABLE a (b text DEFAULT 'none')")
+    call("up", "-s", tmp_path, DB_URL=database.dsn).is_fine()
+    database.psql(f"ALTER TABLE a ALTER b SET DEFAULT 'is {PASSWORD}'")
+
+    for command in (("status", "--drift"), ("status", "--drift", "--json"), ("admin", "fingerprint")):
+        said = call(*command, DB_URL=database.dsn)
+        said.is_fine("public.a.b", "is ***")
+        assert PASSWORD not in said.all
+
+
 def test_an_older_control_schema_has_no_fingerprint_until_it_is_asked_for(database: Database) -> None:
     one = bundle_of(tables(1, 2), "1.0")
     anyio.run(make_older_control, database, one, 1, 2)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from worker.cli.output import print_json, print_line, print_table
 from worker.core.status.drift import Difference, Drift, Unknown, Verdict
+from worker.core.status.masking import Mask, masked_verdict
 from worker.errors import ExitCode
 from worker.jobs.drift import find_drift
 from worker.jobs.look import look
@@ -22,12 +23,13 @@ async def show_drift(app: "App", *, as_json: bool) -> ExitCode:
         async with told(session, "looking at the target"):
             view = await look(session, app.site)
         verdict = await find_drift(session, view)
-    print_verdict(view.survey.target.name, verdict, as_json=as_json)
+    print_verdict(view.survey.target.name, verdict, app.mask, as_json=as_json)
     return ExitCode.OK
 
 
-def print_verdict(target: str, verdict: Verdict, *, as_json: bool) -> None:
-    """Print what was found, as a table or as the document."""
+def print_verdict(target: str, verdict: Verdict, mask: Mask, *, as_json: bool) -> None:
+    """Print what was found, as a table or as the document, without secrets."""
+    verdict = masked_verdict(verdict, mask)
     if as_json:
         print_json({"target": target, **_document(verdict)})
         return

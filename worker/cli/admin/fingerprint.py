@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(app: "App", flags: "Flags") -> ExitCode:
     """Take the fingerprint, and print what was drift until then."""
     target, was = anyio.run(_accept, app)
-    print_verdict(target, was, as_json=flags.own.json)
+    print_verdict(target, was, app.mask, as_json=flags.own.json)
     if not flags.own.json:
         print_line(f"{target}: the catalogue is right as it is now")
     return ExitCode.OK

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from worker.core.events.failure import Failure
+from worker.core.status.drift import Difference, Drift, Verdict
 from worker.core.status.snapshot import TargetStatus
 
 Mask = Callable[[str], str]
@@ -14,6 +15,18 @@ def masked(status: TargetStatus, mask: Mask) -> TargetStatus:
     """The status, with the texts masked that the job's row has of why it stopped."""
     failure = None if status.failure is None else _failure(status.failure, mask)
     return replace(status, failure=failure, refusal=_text(status.refusal, mask), hint=_text(status.hint, mask))
+
+
+def masked_verdict(verdict: Verdict, mask: Mask) -> Verdict:
+    """The verdict, with the texts masked that the catalogue has: a default or a function can hold a secret."""
+    if not isinstance(verdict, Drift):
+        return verdict
+    return replace(verdict, differences=tuple(_difference(one, mask) for one in verdict.differences))
+
+
+def _difference(one: Difference, mask: Mask) -> Difference:
+    parts = (replace(part, was=_text(part.was, mask), now=_text(part.now, mask)) for part in one.parts)
+    return replace(one, parts=tuple(parts))
 
 
 def _failure(failure: Failure, mask: Mask) -> Failure:
