@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.fixtures.attacked import Scene, scene_of
 from tests.fixtures.attacker import CANARY, has_canary
 from tests.fixtures.servers import Database
-from worker.cli.show.status import rows
+from worker.cli.show.looks import rows
 from worker.core.status.snapshot import Snapshot, TargetStatus
 from worker.core.status.status_document import status_document
 from worker.core.target import Target

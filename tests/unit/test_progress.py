@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.cli.progress import UnderWay
+from worker.cli.under_way import UnderWay
 from worker.core.events.event import Event, Outcome
 from worker.core.events.events import GateWaiting, JobStarted, LockAcquired, LockWaiting
 from worker.core.events.migration_events import (

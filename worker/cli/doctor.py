@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from worker.cli.app import App
-from worker.cli.output import is_drawable, print_json, print_line
+from worker.cli.output import print_json, print_line
+from worker.cli.terminal import is_drawable
 from worker.core.checks.findings import Finding, Severity
 from worker.doctor import examine_gate, examine_target, of_refusal
 from worker.errors import ExitCode, RefusedError

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.bundles.directory import local_path
-from worker.cli.output import is_drawable
+from worker.cli.terminal import is_drawable
 from worker.core.sql.excerpt import Excerpt, excerpt
 from worker.errors import MigrationFailedError, TidegateError
 

@@ -1,27 +1,13 @@
 """What a person or a machine reads on standard output, and the one or two lines of an error."""
 
 import json
-import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TextIO
+from typing import Any
 
+from worker.cli.terminal import is_drawable, visible
 from worker.cli.termination_log import last_word, leave
 from worker.errors import TidegateError
-
-# C0 and C1 controls: what a file or a server says must not move the cursor of a terminal.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-def is_drawable(stream: TextIO) -> bool:
-    """Whether a person looks at a stream, on a terminal that can do more than print lines."""
-    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def visible(text: str) -> str:
-    r"""The text with its control characters as `\x1b`, but for line ends."""
-    return _CONTROL.sub(lambda found: found[0] if found[0] == "\n" else f"\\x{ord(found[0]):02x}", text)
 
 
 def print_json(document: Any) -> None:

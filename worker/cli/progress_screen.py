@@ -6,8 +6,8 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from worker.cli.progress import UnderWay
 from worker.cli.screen import barred, command, console, cropped, text
+from worker.cli.under_way import UnderWay
 from worker.core.amounts import seconds_text
 from worker.core.bundles.migration import Direction
 from worker.core.events.event import Outcome

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.output import visible
+from worker.cli.terminal import visible
 from worker.core.status.sighting import Progress
 from worker.core.value import dataclass
 

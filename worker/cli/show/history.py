@@ -4,7 +4,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from worker.cli.output import is_drawable, print_json, print_table
+from worker.cli.output import print_json, print_table
+from worker.cli.terminal import is_drawable
 from worker.core.amounts import seconds_text
 from worker.core.status.masking import Mask
 from worker.errors import ExitCode

@@ -5,46 +5,21 @@ from typing import TYPE_CHECKING
 
 from worker.cli.excerpt import pointing
 from worker.cli.lint import lint, required_linter
-from worker.cli.output import is_drawable, print_json, print_line, print_table, visible
-from worker.core.amounts import count_text, size_text
+from worker.cli.output import print_json, print_line, print_table
+from worker.cli.show.findings import Findings, size_of, unknown_text
+from worker.cli.terminal import is_drawable, visible
 from worker.core.bundles.migration import Gate
 from worker.core.checks.lint import Remark, Threshold, counted
-from worker.core.planning.plan import Adopt, Back, Goal, To
-from worker.core.value import dataclass
+from worker.core.planning.plan import Back, Goal, To
 from worker.errors import ExitCode, RefusedError
 from worker.jobs.foresee import Foreseen, SizedLock, foresee
-from worker.jobs.preview import Preview, preview
+from worker.jobs.preview import preview
 from worker.jobs.site import LATEST
 from worker.postgres.faults import told
 
 if TYPE_CHECKING:
     from worker.cli.app import App
     from worker.cli.arguments import Flags
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """All that a plan shows; `remarks` is None where no linter was asked for.
-
-    `shows_text` says whether the files are the person's own, given with the command.
-    """
-
-    goal: Goal
-    seen: Preview
-    steps: tuple[Foreseen, ...]
-    remarks: tuple[Remark, ...] | None
-    shows_text: bool
-
-    @property
-    def target(self) -> str:
-        """The target's name."""
-        return self.seen.view.survey.target.name
-
-    @property
-    def adopted(self) -> list[int]:
-        """The versions that would be taken over from golang-migrate."""
-        effects = (effect for effect in self.seen.effects if isinstance(effect, Adopt))
-        return [entry.version for effect in effects for entry in effect.entries]
 
 
 async def show(app: "App", flags: "Flags") -> ExitCode:
@@ -127,20 +102,6 @@ def lock_texts(step: Foreseen) -> list[str]:
     """What a migration will lock, one line a table."""
     lines = [f"{held.lock.mode.value} {held.table} ({size_of(held)})" for held in step.locks]
     return [*lines, *([unknown_text(step)] if step.unknown else [])]
-
-
-def size_of(held: SizedLock) -> str:
-    """How large a table is, as far as the catalogue knows."""
-    if held.size is None:
-        return "size unknown"
-    rows = "" if held.size.rows is None else f", about {count_text(held.size.rows)} rows"
-    return f"{size_text(held.size.size_bytes)}{rows}"
-
-
-def unknown_text(step: Foreseen) -> str:
-    """The lines of which the text does not tell everything."""
-    shown = ", ".join(map(str, step.unknown[:3])) + (", …" if len(step.unknown) > 3 else "")  # noqa: PLR2004  a line's room
-    return f"unknown, from line{'' if len(step.unknown) == 1 else 's'} {shown}"
 
 
 def _document(found: Findings) -> dict[str, object]:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from worker.cli.excerpt import drawing
 from worker.cli.screen import Column, console, indented, table, text
-from worker.cli.show.plan import size_of, unknown_text
+from worker.cli.show.findings import size_of, unknown_text
 from worker.core.amounts import size_text
 from worker.core.bundles.migration import Direction, Gate
 from worker.core.checks.findings import Severity
@@ -18,7 +18,7 @@ from worker.core.sql.excerpt import excerpt
 from worker.core.sql.script import Mode
 
 if TYPE_CHECKING:
-    from worker.cli.show.plan import Findings
+    from worker.cli.show.findings import Findings
     from worker.core.sql.table_locks import LockMode
     from worker.jobs.foresee import Foreseen, SizedLock
 

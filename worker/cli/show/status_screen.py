@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.screen import command, console, text
-from worker.cli.show.status import Look, rows
+from worker.cli.show.looks import Look, rows
 from worker.cli.sighting import wait_of
 from worker.core.amounts import seconds_text
 from worker.core.planning.job import JobState

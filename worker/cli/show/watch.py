@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from worker.cli.screen import console, text
-from worker.cli.show.status import Look, looks
+from worker.cli.show.looks import Look, looks
 from worker.cli.show.status_screen import picture
 from worker.errors import ExitCode
 
