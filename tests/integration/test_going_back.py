@@ -61,6 +61,21 @@ async def test_an_older_image_undoes_what_a_newer_one_applied(
     assert [tuple(row) for row in history] == [(version, "2.0" if version > 2 else "1.0") for version in undone]
 
 
+@pytest.mark.parametrize("goal", [Back(1), To(1)])
+async def test_a_directory_that_shares_nothing_with_the_ledger_undoes_nothing_though_all_could_be_lent(
+    database: Database, goal: Goal
+) -> None:
+    stranger = bundle_of(tables(90), "9.0")
+    async with worker_on(database) as worker:
+        await worker.up(OLD)
+        before = content(database)
+        for way in (shown, back):
+            with pytest.raises(RefusedError, match=r"shares no version with the 2 applied ones \(highest 2\)"):
+                await way(worker, stranger, goal)
+
+    assert content(database) == before
+
+
 async def test_a_withdrawn_bundle_still_lends_what_was_applied_from_it(database: Database) -> None:
     async with worker_on(database) as worker:
         await worker.publish(OLD)
