@@ -47,19 +47,23 @@ def cut_behind(server: Server, first: Path, folder: Path, cut: Cut) -> ExitCode:
     return ExitCode(said.code)
 
 
-# A prime, so that a short walk meets messages of all kinds.
+# A prime, so that a short walk meets messages of all kinds; the long ones meet every message, each of them some.
+_SHORT, _LONG = 97, 12
+_WHOLE = [pytest.mark.slow, pytest.mark.one_version, pytest.mark.timeout(1200)]
+
+
 @pytest.mark.parametrize(
-    "stride", [97, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.one_version, pytest.mark.timeout(1200)])]
+    ("start", "stride"), [(1, _SHORT), *(pytest.param(1 + n, _LONG, marks=_WHOLE) for n in range(_LONG))]
 )
 @pytest.mark.parametrize("sender", Sender)
 @pytest.mark.parametrize("manner", Manner)
 def test_a_line_that_is_cut_behind_a_message_leaves_a_whole_state_and_the_next_run_finishes_it(
-    server: Server, tmp_path: Path, manner: Manner, sender: Sender, stride: int
+    server: Server, tmp_path: Path, manner: Manner, sender: Sender, start: int, stride: int
 ) -> None:
     first, folder = migrations_in(tmp_path / "first", tables(1)), source(tmp_path / "sql", manner)
     count = messages_of(server, first, folder, sender)
 
-    ends = [cut_behind(server, first, folder, Cut(sender, n)) for n in range(1, count, stride)]
+    ends = [cut_behind(server, first, folder, Cut(sender, n)) for n in range(start, count, stride)]
 
     # Only behind the farewell is a cut of no consequence.
     assert ends.count(ExitCode.OK) <= 1
