@@ -6,7 +6,6 @@ no CREATE right on the database.
 """
 
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from typing import assert_never
 
@@ -22,6 +21,7 @@ from worker.core.events.event import Emitter
 from worker.core.events.events import ControlUpgraded, ReadersDenied
 from worker.core.planning.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after
 from worker.core.target import Target, quote_identifier, quote_literal
+from worker.core.value import replace
 from worker.errors import MigrationFailedError, RefusedError
 from worker.postgres.faults import told
 from worker.postgres.lock import Held, Keys, hold, raise_fence

@@ -7,7 +7,6 @@ where it holds no snapshot that a concurrent index build would wait for.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,7 @@ from worker.core.planning.readiness import (
     required_versions,
 )
 from worker.core.target import quote_identifier
-from worker.core.value import dataclass
+from worker.core.value import dataclass, replace
 from worker.errors import JobFailedError, NoDatabaseError, RefusedError, TimedOutError, UsageError
 from worker.postgres.connection import closing
 from worker.postgres.faults import Fault, fault_of, message_of

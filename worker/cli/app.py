@@ -1,5 +1,6 @@
 """The composition root: settings become connections, a site and an emitter."""
 
+import asyncio
 import os
 import random
 import socket
@@ -10,8 +11,6 @@ from contextlib import asynccontextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
-import anyio
-
 from worker.applier.limits import Limits
 from worker.bundles.directory import local_path, read_directory
 from worker.bundles.keys import read_trusted
@@ -21,8 +20,6 @@ from worker.core.bundles.bundle import Bundle, Vet, unsealed
 from worker.core.bundles.trust import Policy
 from worker.core.checkpoint import Checkpoint, pass_by
 from worker.core.events.event import Context, Emitter, Event, Level, Sink
-from worker.core.events.events import BundleDoubted
-from worker.core.status.masking import Mask
 from worker.core.status.sighting import Sighting, overlook
 from worker.errors import BundleError, NoDatabaseError, TidegateError, UsageError
 from worker.jobs.site import Rivals, Site
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
     from asyncpg.connection import Connection
 
     from worker.cli.arguments import Flags
+    from worker.core.status.masking import Mask
     from worker.log import LogSink, Secret
     from worker.settings.source import Source
     from worker.settings.values import Settings
@@ -85,7 +83,7 @@ class App:
         return tuple(secret for source in sources for secret in (_password_of(source), _key_password_of(source)))
 
     @cached_property
-    def mask(self) -> Mask:
+    def mask(self) -> "Mask":
         """Takes those secrets out of a text that is shown."""
         from worker.log import Redactor  # noqa: PLC0415  most commands that find nothing to do say nothing
 
@@ -141,7 +139,12 @@ class App:
         """The same under another policy."""
         said = self.settings.trust
         terms = Terms(policy, said.audience or "", self.settings.target.line, said.min_sequence)
-        return Trust(terms, partial(read_trusted, said.keys), time.time, lambda why: self.emit(BundleDoubted(why)))
+        return Trust(terms, partial(read_trusted, said.keys), time.time, self._doubt)
+
+    def _doubt(self, why: str) -> None:
+        from worker.core.events.events import BundleDoubted  # noqa: PLC0415  only where there is one
+
+        self.emit(BundleDoubted(why))
 
     def source(self) -> Bundle | None:
         """The directory that was given, read now, if it is trusted."""
@@ -219,7 +222,7 @@ class App:
                 # A server that was there a moment ago is likely to be back in another one.
                 if attempt in {1, _ATTEMPTS}:
                     raise
-            await anyio.sleep(_AGAIN.delay(attempt, random.random()))  # noqa: S311  jitter, not a secret
+            await asyncio.sleep(_AGAIN.delay(attempt, random.random()))  # noqa: S311  jitter, not a secret
 
 
 def masking(flags: "Flags") -> Callable[[str], str]:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from worker import __version__
 from worker.core.value import dataclass
 from worker.errors import ExitCode, UsageError
-from worker.settings.table import CONNECTION_VARIABLES, DATABASE_FLAGS, SETTINGS
+from worker.settings.table import CONNECTION_VARIABLES, DATABASE_FLAGS, SETTINGS, Setting
 
 _COLUMNS = 80
 _GOLANG_SPELLING = {"--source": "-source"}
@@ -95,7 +95,7 @@ def parse(argv: Sequence[str]) -> tuple[Verb, Flags]:
         UsageError: It cannot be understood.
     """
     ours, command = _split(argv)
-    parser = parser_for(ours)
+    parser = parser_for(ours, _named(ours))
     own = parser.parse_args(ours)
     own.command = command
     if own.verb is None and argv:
@@ -130,10 +130,17 @@ class SettingsParser(_Parser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_formatter, **options)
-        _add_settings(self, default=argparse.SUPPRESS)
+        _add_settings(self, SETTINGS, default=argparse.SUPPRESS)
 
 
-def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
+def _named(argv: Sequence[str]) -> tuple[Setting, ...]:
+    """The settings that a parser of these words has to know, all of them where it is to show its help."""
+    if not argv or any(word.startswith(("-h", "--help")) for word in argv):
+        return SETTINGS
+    return tuple(setting for setting in SETTINGS if any(word.startswith(_flags(setting)) for word in argv))
+
+
+def parser_for(argv: Sequence[str], settings: Sequence[Setting] = SETTINGS) -> argparse.ArgumentParser:
     """The parser of a command line that has these words; only the verbs among them are complete."""
     parser = _Parser(
         prog="tidegate",
@@ -144,9 +151,9 @@ def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", "-version", action="version", version=f"tidegate {__version__}")
-    _add_settings(parser, default=None)
+    _add_settings(parser, settings, default=None)
     shared = _Parser(add_help=False, allow_abbrev=False)
-    _add_settings(shared, default=argparse.SUPPRESS)
+    _add_settings(shared, settings, default=argparse.SUPPRESS)
     verbs = parser.add_subparsers(
         dest="verb", metavar="VERB", prog="tidegate", parser_class=_Parser, help=argparse.SUPPRESS
     )
@@ -187,7 +194,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         super().add_usage(usage, [action for action in actions if action.dest not in settings], groups, prefix)
 
 
-def _add_settings(parser: argparse.ArgumentParser, default: str | None) -> None:
+def _add_settings(parser: argparse.ArgumentParser, settings: Sequence[Setting], default: str | None) -> None:
     group = parser.add_argument_group("settings (a flag goes before its variable)")
     group.add_argument(
         *DATABASE_FLAGS,
@@ -196,14 +203,18 @@ def _add_settings(parser: argparse.ArgumentParser, default: str | None) -> None:
         default=default,
         help="where to connect; DB_URL, DB_*, …; others can see a flag: keep a password out of it",
     )
-    for setting in SETTINGS:
+    for setting in settings:
         if setting.flags:
-            more = tuple(_GOLANG_SPELLING[flag] for flag in setting.flags if flag in _GOLANG_SPELLING)
             shown = "" if setting.default is None else f", default {setting.default}"
             group.add_argument(
-                *setting.flags, *more, dest=setting.name, metavar="VALUE", default=default,
+                *_flags(setting), dest=setting.name, metavar="VALUE", default=default,
                 help=f"{setting.help} ({setting.variable}{shown})".replace("%", "%%"),
             )  # fmt: skip
+
+
+def _flags(setting: Setting) -> tuple[str, ...]:
+    """A setting's flags, as golang-migrate spells them too."""
+    return (*setting.flags, *(_GOLANG_SPELLING[flag] for flag in setting.flags if flag in _GOLANG_SPELLING))
 
 
 def _verbs() -> str:

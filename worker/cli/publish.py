@@ -11,9 +11,8 @@ import anyio
 from worker.bundles.archive import read_source
 from worker.bundles.directory import local_path
 from worker.cli.app import App
-from worker.cli.excerpt import pointing
+from worker.cli.drawing import drawing
 from worker.cli.output import print_json, print_line
-from worker.cli.progress import progressing
 from worker.core.bundles.bundle import Bundle
 from worker.core.bundles.wanted import AlreadyWanted, Intent, KnownNowWanted, PublishDecision
 from worker.core.planning.readiness import OfBundle
@@ -39,7 +38,7 @@ def run(_verb: str, flags: "Flags") -> ExitCode:
     """Publish, and wait if asked to."""
     app = App(flags)
     app.trust.ready()
-    with progressing(app), pointing(flags.own.bundle):
+    with drawing(app, flags.own.bundle):
         bundle = read_source(local_path(flags.own.bundle), app.settings.target.label, app.trust.vet)
         anyio.run(_publish, app, bundle, flags)
     return ExitCode.OK

@@ -1,11 +1,12 @@
 """What a terminal can show, and what must not reach one."""
 
 import os
-import re
 from typing import TextIO
 
+from worker.core.pattern import pattern
+
 # C0 and C1 controls: what a file or a server says must not move the cursor of a terminal.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = pattern(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def is_drawable(stream: TextIO) -> bool:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from worker.cli.app import App
 from worker.cli.arguments import whole_number
-from worker.cli.excerpt import pointing
+from worker.cli.drawing import drawing
 from worker.cli.output import print_json, print_line
-from worker.cli.progress import progressing
 from worker.core.bundles.bundle import Bundle
 from worker.core.bundles.migration import Direction
 from worker.core.planning.plan import Back, Goal, Latest, Next, Run, To
@@ -56,7 +55,7 @@ def run(verb: str, flags: "Flags") -> ExitCode:
             pin = "down --all" if own.all else f"down {1 if own.count is None else own.count}"
         case _:
             goal, pin = To(own.version), f"goto {own.version}"
-    with progressing(app), pointing(app.settings.target.source):
+    with drawing(app, app.settings.target.source):
         report = asyncio.run(bring_about(app, goal, pin, agreed=verb == "up" or own.yes))
     _print(report, pin if report.result in {Result.APPLIED, Result.UP_TO_DATE} else None, as_json=own.json)
     return ExitCode.OK

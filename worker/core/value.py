@@ -2,7 +2,8 @@
 
 It compiles six methods for every class, which in a short command takes longer than the command's own work. Here a class
 gets its `__init__` when it has had a few instances, and shares the other methods with all. What the standard library
-asks of a dataclass (`replace`, `fields`, `asdict`, inheriting from it) it can ask of these as well.
+asks of a dataclass (`replace`, `fields`, `asdict`, inheriting from it) it can ask of these as well; `replace` of this
+module does without what it would have to write for that.
 """
 
 from collections.abc import Callable
@@ -11,11 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, get_origin
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass  # noqa: PLC0414  what it means to mypy
+    from dataclasses import replace as replace  # noqa: PLC0414  the same
 else:
 
     def dataclass(*, frozen: bool, slots: bool) -> Callable[[type[Any]], type[Any]]:  # noqa: ARG001  there is one form, and both have to be said
         """Decorate as `dataclasses.dataclass(frozen=True, slots=True)` does."""
         return _made
+
+    def replace(value: Any, **changes: Any) -> Any:
+        """The value anew, with these fields changed."""
+        return type(value)(**{**{name: getattr(value, name) for name in value._fields_}, **changes})
 
 
 def _made(cls: type[Any]) -> type[Any]:

@@ -1,12 +1,11 @@
 """Looks at a target without a lock: enough to say that there is nothing to do, or to show it to a person."""
 
-from dataclasses import replace
 from enum import Enum
 
 from worker import control_schema
 from worker.core.bundles.bundle import Bundle, OrderPolicy
 from worker.core.bundles.wanted import AlreadyWanted, Intent, Offer, decide_publish
-from worker.core.value import dataclass
+from worker.core.value import dataclass, replace
 from worker.errors import RefusedError
 from worker.jobs.preflight import check_sight
 from worker.jobs.site import Rivals, Site

@@ -1,21 +1,21 @@
 """Reads bundles back from the home half, and lets through those that are trusted."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import replace
 
 from worker.bundles.trust import Trust
 from worker.core.bundles.bundle import Bundle, build_bundle
 from worker.core.bundles.seal import Seal
 from worker.core.bundles.trust import Objection, Place
+from worker.core.pattern import pattern
 from worker.core.planning.readiness import required_versions
+from worker.core.value import replace
 from worker.errors import RefusedError
 from worker.jobs.look import View
 from worker.jobs.site import Site
 from worker.postgres.home_half import HomeHalf, Row
 from worker.postgres.session import Session
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256 = pattern(r"[0-9a-f]{64}")
 
 
 def place_of(view: View) -> Place:

@@ -1,13 +1,13 @@
 """What the readiness row of a target has to say, and whether it says so."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from worker.core.bundles.bundle import OrderPolicy
 from worker.core.planning.assess import Wanted, assess
 from worker.core.planning.job import JobState
 from worker.core.planning.plan import Observed
 from worker.core.planning.readiness import Readiness, VersionTable
+from worker.core.value import replace
 from worker.jobs.look import View
 from worker.jobs.site import Site
 from worker.postgres.home_half import Row

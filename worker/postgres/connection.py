@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from typing import TYPE_CHECKING
 
-import anyio
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
@@ -240,6 +239,8 @@ async def closing(conn: "Connection[Record]") -> "AsyncIterator[Connection[Recor
 
 async def close(conn: "Connection[Record]") -> None:
     """Close within `CLOSE_TIMEOUT_S`, also when cancelled; what takes longer is terminated. Raises nothing."""
+    import anyio  # noqa: PLC0415  slow to load, and only where something went wrong
+
     with (
         anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True),
         suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError),

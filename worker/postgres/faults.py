@@ -5,12 +5,10 @@ from contextlib import asynccontextmanager, contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING
 
-import anyio
 import asyncpg
 
 from worker.core.checks.privileges import missing_grant
 from worker.errors import NoDatabaseError, RefusedError, TidegateError, TimedOutError
-from worker.postgres.blocking import control_holder
 from worker.postgres.session import Session
 
 if TYPE_CHECKING:
@@ -115,6 +113,8 @@ def credible(what: str) -> Iterator[None]:
 
 async def _never_free(session: Session, doing: str) -> TimedOutError:
     """Name who holds what a statement of ours waited for; a transaction of ours that waited is over anyway."""
+    from worker.postgres.blocking import control_holder  # noqa: PLC0415  slow to load, and rarely needed
+
     await settle(session.conn)
     try:
         holder = await control_holder(session.conn, session.control)
@@ -173,6 +173,8 @@ async def settle(conn: "Connection[Record]") -> None:
     """
     if conn.is_closed():
         return
+    import anyio  # noqa: PLC0415  slow to load, and a look that ends well settles nothing
+
     with anyio.move_on_after(_ROLLBACK_SECONDS, shield=True) as scope:
         try:
             await conn.execute("ROLLBACK")

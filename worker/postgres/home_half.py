@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import MAXYEAR, MINYEAR, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from worker.core.bundles.wanted import (
 from worker.core.events.failure import Failure
 from worker.core.planning.job import JobEvent, JobState, advance
 from worker.core.planning.readiness import required_versions
-from worker.core.value import dataclass
+from worker.core.value import dataclass, replace
 from worker.errors import BundleError, RefusedError
 from worker.postgres.faults import credible, told
 from worker.postgres.queries import queries

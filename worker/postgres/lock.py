@@ -24,10 +24,9 @@ The protocol, in order:
    which is never before the statement that it runs has ended.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-import anyio
 
 from worker.core.backoff import Backoff
 from worker.core.checkpoint import Checkpoint
@@ -155,7 +154,7 @@ async def _wait(session: Session, keys: Keys, limit: float | None) -> float:
             session.emit(LockTimedOut(waited))
             raise _timed_out(waited, holder)
         delay = _POLL.delay(attempt, session.jitter())
-        await anyio.sleep(delay if limit is None else min(delay, limit - waited))
+        await asyncio.sleep(delay if limit is None else min(delay, limit - waited))
     return session.clock() - began
 
 

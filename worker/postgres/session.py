@@ -1,14 +1,13 @@
 """A session: one connection, and what everything that runs on it needs to know."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from worker.core.checkpoint import Checkpoint, pass_by
 from worker.core.events.event import Emitter
 from worker.core.status.sighting import Sighting, overlook
 from worker.core.target import quote_identifier
-from worker.core.value import dataclass
+from worker.core.value import dataclass, replace
 
 if TYPE_CHECKING:
     from asyncpg import Record

@@ -1,10 +1,9 @@
 """Connection families: which variables say where the database is. The first that is set counts, and none is mixed."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from worker.core.connecting.dsn import Dsn, PasswordFile, decode_password, parse_dsn, read_keywords
-from worker.core.value import dataclass
+from worker.core.value import dataclass, replace
 from worker.errors import SettingError
 from worker.postgres.password import read_secret_file
 from worker.settings.parsers import go_bool, hosts, identifier, parsed, port

@@ -1,9 +1,9 @@
 """Sources: where connection parameters come from, so that what lies in a file is read again at every connect."""
 
-from dataclasses import field, replace
+from dataclasses import field
 
 from worker.core.connecting.dsn import ConnectionParams, Dsn, parse_dsn
-from worker.core.value import dataclass
+from worker.core.value import dataclass, replace
 from worker.postgres.password import read_secret_file
 
 

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from enum import Enum
 from hashlib import sha256
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from worker.core.bundles.limits import (
 )
 from worker.core.bundles.migration import MAX_VERSION, Direction, Migration, Side, parse_file_name, parse_side
 from worker.core.bundles.seal import Seal, parse_seal
-from worker.core.value import dataclass
+from worker.core.value import dataclass, replace
 from worker.errors import BundleError, RefusedError
 
 

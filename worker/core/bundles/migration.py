@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import field, replace
+from dataclasses import field
 from enum import Enum
 from functools import lru_cache
 from hashlib import sha256
@@ -10,7 +10,7 @@ from hashlib import sha256
 from worker.core.bundles.limits import MAX_FILES
 from worker.core.duration import parse_duration
 from worker.core.pattern import pattern
-from worker.core.value import dataclass
+from worker.core.value import dataclass, replace
 from worker.errors import BundleError
 
 MAX_VERSION = 2**63 - 1

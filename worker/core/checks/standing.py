@@ -5,7 +5,6 @@ make things that the next run may not touch, so it is refused before it changes 
 """
 
 from collections.abc import Iterator
-from shlex import quote
 
 from worker.core.checks.findings import Finding, error
 from worker.core.target import Target, quote_identifier
@@ -148,6 +147,8 @@ def _unseen(at: Standing, owner: Owner, what: str, grant: str) -> Finding:
 
 def _acting(at: Standing, owner: Owner) -> tuple[str, ...]:
     """How to act as the owner; nobody is told to let a login act as a superuser."""
+    from shlex import quote  # noqa: PLC0415  slow to load, and only for a message
+
     option = f"act as the owner with DB_MIGRATIONS_OPTIONS={quote(role_option(owner.name))}"
     if owner.may_act_as:
         return (option,)

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from enum import Enum
 from typing import TypeVar
 from urllib.parse import unquote
 
 from worker.core.connecting.dsn_syntax import split_dsn
 from worker.core.pattern import pattern
-from worker.core.value import dataclass
+from worker.core.value import dataclass, replace
 from worker.errors import SettingError
 
 DEFAULT_PORT = 5432
@@ -31,9 +31,12 @@ _NOT_FOR_THE_SERVER = pattern(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# Most strings hold no others, and need not be matched with all of those.
+_USUAL = frozenset({"host", "port", "user", "password", "dbname", "sslmode"})
 _SERVER_SETTING = pattern(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 # An undecodable byte of the environment reaches Python as a lone surrogate.
 _NO_TEXT = pattern("[\x00\ud800-\udfff]")
+_SECONDS = pattern(r"-?[0-9]{1,6}")
 _ROLE_OPTION = pattern(r"(?:^|\s)(?:-c\s*|--)role=((?:\\.|[^\s\\])+)")
 _Choice = TypeVar("_Choice", bound=Enum)
 
@@ -276,7 +279,8 @@ def _tls(given: Mapping[str, str], name: str) -> Tls:
 
 def _server_settings(given: Mapping[str, str], name: str) -> tuple[tuple[str, str], ...]:
     """Return what is left for the server, as lib/pq and asyncpg do with keys that are none of theirs."""
-    left = {key: value for key, value in given.items() if _NOT_FOR_THE_SERVER.fullmatch(key) is None}
+    others = given.keys() - _USUAL
+    left = {key: given[key] for key in others if _NOT_FOR_THE_SERVER.fullmatch(key) is None}
     for key in left:
         if _SERVER_SETTING.fullmatch(key) is None:
             raise SettingError(
@@ -287,8 +291,10 @@ def _server_settings(given: Mapping[str, str], name: str) -> tuple[tuple[str, st
 
 def _connect_timeout_ms(given: Mapping[str, str], name: str) -> int:
     """Read libpq's whole seconds; its 0 and below mean for ever, and here the default."""
-    text = given.get("connect_timeout", "0").strip()
-    if re.fullmatch(r"-?[0-9]{1,6}", text) is None:
+    if "connect_timeout" not in given:
+        return DEFAULT_CONNECT_TIMEOUT_MS
+    text = given["connect_timeout"].strip()
+    if _SECONDS.fullmatch(text) is None:
         raise SettingError(f"{name}: connect_timeout is {text!r}, and it takes whole seconds", hint="for example 10")
     return int(text) * 1000 if int(text) > 0 else DEFAULT_CONNECT_TIMEOUT_MS
 

@@ -4,12 +4,11 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
 from worker.core.bundles.migration import Direction, Migration
-from worker.core.value import dataclass
+from worker.core.value import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
