@@ -1,7 +1,6 @@
 """Reads one flat directory of migration files."""
 
 import os
-import stat
 from operator import attrgetter
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -82,13 +81,13 @@ def _read_all(entries: "list[os.DirEntry[str]]", source: str) -> dict[str, bytes
 def _read(entry: "os.DirEntry[str]") -> bytes | None:
     """Read a regular file, or a link to one; None for a directory."""
     try:
-        status = entry.stat()
-        if stat.S_ISDIR(status.st_mode):
-            return None
-        # Looked at first, since opening a pipe would wait for its writer.
-        if not stat.S_ISREG(status.st_mode):
+        # Looked at first, since opening a pipe would wait for its writer; most directories say so without being asked.
+        if not entry.is_file():
+            if entry.is_dir():
+                return None
+            entry.stat()  # raises for a link that leads nowhere
             raise BundleError(f"{entry.name!r} is not a regular file", hint="remove it from the directory")
-        content = _content(entry.path, status.st_size)
+        content = _content(entry.path)
     except OSError as error:
         hint = "check the file's permissions, and where it links to"
         raise BundleError(f"{entry.name!r} cannot be read: {error.strerror}", hint=hint) from error
@@ -96,11 +95,16 @@ def _read(entry: "os.DirEntry[str]") -> bytes | None:
     return content
 
 
-def _content(path: str, size: int) -> bytes:
+def _content(path: str) -> bytes:
     """Read up to one byte more than a file may have, without the layers of an open file: there may be thousands."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        content = os.read(descriptor, min(size, MAX_FILE_BYTES) + 1)
+        content = os.read(descriptor, _CHUNK)
+        if len(content) == _CHUNK:
+            # There is more of it, which is read anew in one piece.
+            size = os.lseek(descriptor, 0, os.SEEK_END)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            content = os.read(descriptor, min(size, MAX_FILE_BYTES) + 1)
         while len(content) <= MAX_FILE_BYTES and (more := os.read(descriptor, _CHUNK)):
             content += more
     finally:

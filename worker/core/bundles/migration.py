@@ -6,6 +6,7 @@ from dataclasses import field
 from enum import Enum
 from functools import lru_cache
 from hashlib import sha256
+from operator import itemgetter
 
 from worker.core.bundles.limits import MAX_FILES
 from worker.core.duration import parse_duration
@@ -77,7 +78,7 @@ class Migration:
     down: Side | None
 
 
-_FILE_NAME = pattern(r"([0-9]+)_(.*)\.(down|up)\.(.*)", re.ASCII)
+_ENDINGS = tuple((f".{direction.value}.", direction) for direction in Direction)
 _MAX_VERSION_DIGITS = len(str(MAX_VERSION))
 
 
@@ -91,16 +92,18 @@ def parse_file_name(raw: str) -> FileName | None:
     Raises:
         BundleError: The version is above 2^63-1, on which golang-migrate loops for ever.
     """
-    found = _FILE_NAME.fullmatch(raw)
-    if found is None:
+    number, _, rest = raw.partition("_")
+    # The grammar's first (.*) takes as much as it can, and none of them a line end.
+    end, direction = max([(rest.rfind(ending), direction) for ending, direction in _ENDINGS], key=itemgetter(0))
+    if end < 0 or not (number.isascii() and number.isdigit()) or "\n" in raw:
         return None
-    digits = found[1].lstrip("0") or "0"
+    digits = number.lstrip("0") or "0"
     if len(digits) > _MAX_VERSION_DIGITS or int(digits) > MAX_VERSION:
         raise BundleError(
             f"{raw!r:.120} has the version {digits:.40}, which is too high",
             hint=f"a version goes up to {MAX_VERSION}, the most that the version table holds; rename the file",
         )
-    return FileName(int(digits), found[2], Direction(found[3]))
+    return FileName(int(digits), rest[:end], direction)
 
 
 def parse_side(file: str, raw: bytes) -> Side:
