@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING
 
-import anyio
 import asyncpg
 
 from worker.core.backoff import Backoff
@@ -36,7 +35,6 @@ from worker.core.value import dataclass, replace
 from worker.errors import JobFailedError, NoDatabaseError, RefusedError, TimedOutError, UsageError
 from worker.postgres.connection import closing
 from worker.postgres.faults import Fault, fault_of, message_of
-from worker.postgres.listener import Bell, subscribe
 from worker.postgres.surroundings import Surroundings, read_job, read_surroundings
 from worker.postgres.target_half import read_readiness
 
@@ -155,7 +153,7 @@ class _Waiting:
         failures = 0
         while not await self._attend(self._watch):
             failures += 1
-            await anyio.sleep(min(self._gate.poll, _RECONNECT.delay(failures, self._gate.jitter())))
+            await asyncio.sleep(min(self._gate.poll, _RECONNECT.delay(failures, self._gate.jitter())))
 
     def timed_out(self) -> TimedOutError:
         """The error for the time being up."""
@@ -184,8 +182,13 @@ class _Waiting:
 
     async def _watch(self, conn: "Connection[Record]") -> bool:
         """Return once the gate is open: after a look, or a LISTEN where it works, and looks at every wake."""
-        if await self._is_open(conn):
-            return True
+        return await self._is_open(conn) or await self._listen(conn)
+
+    async def _listen(self, conn: "Connection[Record]") -> bool:
+        import anyio  # noqa: PLC0415  slow to load, and a gate that is open at the first look does without
+
+        from worker.postgres.listener import Bell, subscribe  # noqa: PLC0415  the same
+
         bell = Bell()
         async with _asking(conn):
             around = await read_surroundings(conn, self._gate.control)

@@ -13,7 +13,7 @@ from tests.fixtures.wire import Wire
 
 # Each takes longer to load than a look takes.
 _NOT_LOADED = {
-    "anyio._backends._asyncio",
+    "anyio",
     "prometheus_client",
     "shutil",
     "starlette",
@@ -22,6 +22,10 @@ _NOT_LOADED = {
     "uvicorn",
     "worker.applier.run",
     "worker.cli.confirm",
+    "worker.cli.excerpt",
+    "worker.cli.progress",
+    "worker.core.sql",
+    "worker.core.status.snapshot",
     "worker.doctor",
     "worker.http",
     "worker.jobs.attempt",

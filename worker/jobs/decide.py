@@ -51,7 +51,7 @@ def _scope(request: Request, view: View) -> Scope:
 
 def _seen(site: Site, view: View, given: Bundle | None, decided: Plan | None) -> Seen:
     job = None if view.job is None else JobSeen(view.job.state, (view.job.failure or {}).get("reason"))
-    return Seen(_subject(view, given), _row(site, view), view.paused, job, decided)
+    return Seen(_subject(view, given), _row(site, view, given), view.paused, job, decided)
 
 
 def _subject(view: View, given: Bundle | None) -> Subject:
@@ -60,9 +60,14 @@ def _subject(view: View, given: Bundle | None) -> Subject:
     return Subject.NOTHING if view.wanted is None else Subject.WANTED
 
 
-def _row(site: Site, view: View) -> Row:
+def _row(site: Site, view: View, given: Bundle | None) -> Row:
     if view.observation.readiness is None:
         return Row.MISSING
     if is_stale(view):
         return Row.STALE
-    return Row.SETTLED if is_settled(view, site) else Row.TRUE
+    return Row.SETTLED if _is_itself(view, given) and is_settled(view, site) else Row.TRUE
+
+
+def _is_itself(view: View, given: Bundle | None) -> bool:
+    """Tell that the wanted bundle's row has the files that were given, if any were: others can write it."""
+    return given is None or (view.wanted is not None and view.wanted.published.checksums == given.checksums)

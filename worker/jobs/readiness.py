@@ -1,6 +1,6 @@
 """What the readiness row of a target has to say, and whether it says so."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from worker.core.bundles.bundle import OrderPolicy
 from worker.core.planning.assess import Wanted, assess
@@ -31,15 +31,27 @@ def required_of(rows: Iterable[Row]) -> dict[str, tuple[int, ...]]:
 def is_settled(view: View, site: Site) -> bool:
     """Tell that there is nothing to do: the job ended well, and the row is complete and what would be written now.
 
-    That holds without the bundle's files: the row was written after a plan of this very bundle, which never changes.
-    `bundles` is not compared, for it changes only together with what is wanted or what is applied.
+    That holds without the bundle's files: the row was written after a plan of this very bundle, which never changes and
+    does not contradict the ledger. `bundles` is not compared, for it changes only together with what is wanted or what
+    is applied.
     """
     row, observed = view.observation.readiness, view.observation.observed
     if row is None or view.wanted is None or view.job is None or view.job.state is not JobState.SUCCEEDED:
         return False
     now = assess(wanted_of(view, site, observed), {}, observed, view.survey.identity, row.epoch)
     complete = now.lowest_pending is None and not now.deferred and observed.progress is None
-    return complete and now.version_table is VersionTable.CLEAN and replace(now, bundles=row.bundles) == row
+    return (
+        complete
+        and now.version_table is VersionTable.CLEAN
+        and replace(now, bundles=row.bundles) == row
+        and not _is_contradicted(view.wanted.published.checksums, observed)
+    )
+
+
+def _is_contradicted(checksums: Mapping[int, str | None], observed: Observed) -> bool:
+    """Tell that a version was applied from another file than the bundle has, where both files are known."""
+    pairs = ((entry.checksum, checksums.get(entry.version)) for entry in observed.ledger)
+    return any(applied != present for applied, present in pairs if applied is not None and present is not None)
 
 
 def is_stale(view: View) -> bool:
