@@ -1,7 +1,11 @@
 """What is seen of a migration from outside while it runs: whom it waits for, who waits for it, how far it has come."""
 
-from worker.core.running.blocking import Blocker, Waiter
+from typing import TYPE_CHECKING
+
 from worker.core.value import dataclass
+
+if TYPE_CHECKING:
+    from worker.core.running.blocking import Blocker, Waiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,8 @@ class Sighting:
     """One look at a migration under way; of `behind`, who waits longest comes first."""
 
     version: int
-    ahead: Blocker | None = None
-    behind: tuple[Waiter, ...] = ()
+    ahead: "Blocker | None" = None
+    behind: "tuple[Waiter, ...]" = ()
     progress: Progress | None = None
 
 
