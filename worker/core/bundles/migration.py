@@ -6,7 +6,6 @@ from dataclasses import field
 from enum import Enum
 from functools import lru_cache
 from hashlib import sha256
-from operator import itemgetter
 
 from worker.core.bundles.limits import MAX_FILES
 from worker.core.duration import parse_duration
@@ -78,7 +77,6 @@ class Migration:
     down: Side | None
 
 
-_ENDINGS = tuple((f".{direction.value}.", direction) for direction in Direction)
 _MAX_VERSION_DIGITS = len(str(MAX_VERSION))
 
 
@@ -94,7 +92,8 @@ def parse_file_name(raw: str) -> FileName | None:
     """
     number, _, rest = raw.partition("_")
     # The grammar's first (.*) takes as much as it can, and none of them a line end.
-    end, direction = max([(rest.rfind(ending), direction) for ending, direction in _ENDINGS], key=itemgetter(0))
+    up, down = rest.rfind(".up."), rest.rfind(".down.")
+    end = max(up, down)
     if end < 0 or not (number.isascii() and number.isdigit()) or "\n" in raw:
         return None
     digits = number.lstrip("0") or "0"
@@ -103,7 +102,7 @@ def parse_file_name(raw: str) -> FileName | None:
             f"{raw!r:.120} has the version {digits:.40}, which is too high",
             hint=f"a version goes up to {MAX_VERSION}, the most that the version table holds; rename the file",
         )
-    return FileName(int(digits), rest[:end], direction)
+    return FileName(int(digits), rest[:end], Direction.UP if up > down else Direction.DOWN)
 
 
 def parse_side(file: str, raw: bytes) -> Side:
