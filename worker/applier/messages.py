@@ -60,7 +60,8 @@ class Work:
     """One side of one migration on a held target, and what to record of it.
 
     `version_after` is the version table's value once it is done. `began` is when the run began, by the session's
-    clock. `also` is SQL that commits together with it.
+    clock. `also` is SQL that commits together with it. `behind` is the version that was recorded right before it in the
+    same transaction, None where it is the first one there.
     """
 
     held: Held
@@ -71,6 +72,7 @@ class Work:
     version_after: int | None
     began: float
     also: tuple[str, ...] = ()
+    behind: int | None = None
 
     @property
     def side(self) -> Side | None:
@@ -228,7 +230,14 @@ def _ledger(work: Work) -> str:
 
 
 def _duration(work: Work) -> str:
-    """SQL for the milliseconds of the whole run: what went before this transaction, and the transaction itself."""
+    """SQL for the milliseconds of the whole run: what went before this transaction, and the transaction itself.
+
+    In a transaction that others share it is what passed since the record before it.
+    """
+    if work.behind is not None:
+        where = f"target = {quote_literal(work.held.target.name)} AND version = {work.behind}"
+        since = f"(SELECT applied_at FROM {_control(work)}.ledger WHERE {where})"
+        return f"extract(epoch FROM clock_timestamp() - {since}) * 1000"
     before = (work.held.session.clock() - work.began) * 1000
     return f"{before:.3f} + extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000"
 

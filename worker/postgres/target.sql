@@ -314,6 +314,11 @@ SELECT target, version, name, 'repair', checksum, bundle, 'accepted', $3, $4, $7
 -- The bundle that each applied version was recorded from. $1: target.
 SELECT version, bundle FROM :"schema".ledger WHERE target = $1;
 
+-- name: durations
+-- How long these versions took, as far as they are applied. $1: target, $2: versions, $3: epoch.
+SELECT version, duration_ms FROM :"schema".ledger
+WHERE target = $1 AND version = ANY ($2::text[]::bigint[]) AND epoch = $3;
+
 -- name: answer
 -- Take a person's word for what became of a segment. $1: target, $2: version, $3: direction, $4: segment, $5: its state
 -- from now on, $6: the answer, $7: worker, $8: epoch.

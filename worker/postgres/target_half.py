@@ -294,6 +294,12 @@ class TargetHalf:
             rows = await self._conn.fetch(self._sql["recorded_from"], self._target.name)
         return {row["version"]: row["bundle"] for row in rows}
 
+    async def durations(self, epoch: int, versions: Iterable[int]) -> dict[int, float]:
+        """How long, in milliseconds, those of these versions took that were applied under this epoch."""
+        async with told(self._session, "reading the ledger"):
+            rows = await self._conn.fetch(self._sql["durations"], self._target.name, list(map(str, versions)), epoch)
+        return {row["version"]: row["duration_ms"] for row in rows}
+
     async def history(self, limit: int) -> "list[Record]":
         """What was done to the target, newest first."""
         async with told(self._session, "reading the history"):
