@@ -10,12 +10,12 @@ The protocol, in order:
 2. Tidegate's own key is taken twice. `hold_fence` gives one back and takes it again in every transaction, without
    ever being without it, and so notices at once when a migration's body dropped the session's locks
    (pg_advisory_unlock_all, DISCARD ALL).
-3. Under the lock the holder looks once more: another worker has usually done the work meanwhile, and then there is
-   nothing to write and no epoch to raise. Otherwise it commits a raise of the target's epoch before it reads anything
-   that it decides a write by. The raise needs the fence row's lock, which every fenced transaction holds from its
-   `hold_fence` to its end. So either an older holder's transaction committed before the raise, and is seen by the reads
-   that follow, or its `hold_fence` finds another epoch and raises TG001 (with an older snapshot the server raises
-   40001 first), and nothing of it is committed.
+3. Whoever had to wait for the lock looks once more under it: another worker has usually done the work meanwhile, and
+   then there is nothing to write and no epoch to raise. Otherwise it commits a raise of the target's epoch before it
+   reads anything that it decides a write by. The raise needs the fence row's lock, which every fenced transaction
+   holds from its `hold_fence` to its end. So either an older holder's transaction committed before the raise, and is
+   seen by the reads that follow, or its `hold_fence` finds another epoch and raises TG001 (with an older snapshot the
+   server raises 40001 first), and nothing of it is committed.
 4. The epoch belongs to this connection: it is never used on another one, nor after the connection was lost.
 5. Golang-migrate's keys, but not our own, are given back from a lone statement's intent to its result: one that waits
    for all older snapshots (CREATE INDEX CONCURRENTLY) would wait for a golang-migrate that waits in the server for its
@@ -88,6 +88,8 @@ class Held:
 async def hold(session: Session, keys: Keys, limit: float | None) -> AsyncIterator[float]:
     """Hold the lock while the block runs, waiting `limit` seconds for it (None: for ever); yields the seconds waited.
 
+    They are 0 where it was free at once.
+
     Leaving by an exception leaves the locks to the end of the connection, which the caller closes (rule 6).
 
     Raises:
@@ -156,7 +158,7 @@ async def _wait(session: Session, keys: Keys, limit: float | None) -> float:
             raise _timed_out(waited, holder)
         delay = _POLL.delay(attempt, session.jitter())
         await anyio.sleep(delay if limit is None else min(delay, limit - waited))
-    return session.clock() - began
+    return session.clock() - began if attempt else 0.0
 
 
 async def _try(session: Session, keys: tuple[int, ...]) -> bool:

@@ -8,12 +8,14 @@ round trips on each new connection.
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from worker.core.pattern import pattern
 from worker.core.target import quote_identifier, quote_literal
 
+_VALUE = pattern(r"\$([0-9]+)")
 _NAME = pattern(r"^-- name: (\w+)\n(?:--.*\n)*", re.MULTILINE)
 
 
@@ -28,3 +30,20 @@ def queries(file: str, schema: str) -> dict[str, str]:
     text = Path(__file__).with_name(f"{file}.sql").read_text(encoding="utf-8")
     _, *parts = _NAME.split(with_schema(text, schema))
     return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def with_values(sql: str, *values: str | float | Sequence[str] | None) -> str:
+    """Put values in for $1, $2, …: so a statement that returns nothing needs one round trip, and can go with others."""
+    return _VALUE.sub(lambda found: _literal(values[int(found[1]) - 1]), sql.rstrip().removesuffix(";"))
+
+
+def _literal(value: str | float | Sequence[str] | None) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case str():
+            return quote_literal(value)
+        case int() | float():
+            return f"({value})"
+        case _:
+            return f"ARRAY[{', '.join(map(quote_literal, value))}]::text[]"
