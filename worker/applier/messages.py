@@ -222,11 +222,13 @@ def _ledger(work: Work) -> str:
         f"{_duration(work)} AS duration_ms, {held.epoch}::bigint AS epoch"
     )
     columns = "target, version, name, checksum, bundle, mode, worker, duration_ms, epoch"
-    return (
-        f"WITH done AS (SELECT {common}), kept AS ({_kept(work, columns)}) "
-        f"INSERT INTO {_control(work)}.history ({columns}, action) "
-        f"SELECT {columns}, '{work.direction.value}' FROM done"
-    )
+    history = f"INSERT INTO {_control(work)}.history ({columns}, action) SELECT {columns}, '{work.direction.value}'"
+    match work.direction:
+        case Direction.UP:
+            kept = f"INSERT INTO {_control(work)}.ledger ({columns}, origin) SELECT {common}, 'applied'"
+            return f"WITH kept AS ({kept} RETURNING {columns}) {history} FROM kept"
+        case Direction.DOWN:
+            return f"WITH done AS (SELECT {common}), kept AS ({_gone(work)}) {history} FROM done"
 
 
 def _duration(work: Work) -> str:
@@ -242,14 +244,9 @@ def _duration(work: Work) -> str:
     return f"{before:.3f} + extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000"
 
 
-def _kept(work: Work, columns: str) -> str:
-    ledger = f"{_control(work)}.ledger"
-    match work.direction:
-        case Direction.UP:
-            return f"INSERT INTO {ledger} ({columns}, origin) SELECT {columns}, 'applied' FROM done"
-        case Direction.DOWN:
-            where = f"target = {quote_literal(work.held.target.name)} AND version = {work.migration.version}"
-            return f"DELETE FROM {ledger} WHERE {where}"
+def _gone(work: Work) -> str:
+    where = f"target = {quote_literal(work.held.target.name)} AND version = {work.migration.version}"
+    return f"DELETE FROM {_control(work)}.ledger WHERE {where}"
 
 
 def _ledger_proof(work: Work) -> str:

@@ -18,17 +18,15 @@ from worker.core.sql.script import Mode, Script, read_script
 from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TidegateError
 from worker.postgres.lock import Held
 
+_SMALL = 2000
+
 
 @asynccontextmanager
 async def applying(held: Held, bundle: str, limits: Limits) -> AsyncIterator["Applier"]:
     """An applier, with a watch beside it for as long as the block runs."""
     watch = Watch(held)
-    try:
-        async with beside(watch.run):
-            yield Applier(held, bundle, limits, watch)
-    finally:
-        # A worker that idles keeps no file's statements.
-        _classified.cache_clear()
+    async with beside(watch.run):
+        yield Applier(held, bundle, limits, watch)
 
 
 class Applier:
@@ -105,18 +103,22 @@ def read(migration: Migration, direction: Direction) -> Script:
     return Script(Mode.EMPTY, ()) if side is None else _classified(side)
 
 
-# A run reads a script when it is published, before the first one is sent, and to send it; most have but one to run.
-@lru_cache(maxsize=1)
 def _classified(side: Side) -> Script:
     try:
-        return _script(side.sql, side.directives)
+        return (_small if len(side.sql) <= _SMALL else _large)(side.sql, side.directives)
     except TidegateError as error:
         raise type(error)(f"{side.file}: {error.message}", hint=error.hint, reason=error.reason) from error
 
 
+# A run reads a script when it is published, before the first one is sent, and to send it; and one bundle goes to many
+# targets. What a file is does not change.
+@lru_cache(maxsize=1024)
+def _small(sql: str, directives: Directives) -> Script:
+    return read_script(sql, directives)
+
+
 @lru_cache(maxsize=128)
-def _script(sql: str, directives: Directives) -> Script:
-    """One bundle goes to many targets, and what its files are does not change."""
+def _large(sql: str, directives: Directives) -> Script:
     return read_script(sql, directives)
 
 

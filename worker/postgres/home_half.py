@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from datetime import MAXYEAR, MINYEAR, datetime
 from functools import partial
 from hashlib import sha256
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -31,7 +30,7 @@ from worker.core.planning.readiness import required_versions
 from worker.core.value import dataclass
 from worker.errors import BundleError, RefusedError
 from worker.postgres.faults import credible, told
-from worker.postgres.queries import queries, with_values
+from worker.postgres.queries import as_one_value, queries, with_values
 from worker.postgres.session import Session
 from worker.postgres.transaction import transaction
 
@@ -164,10 +163,7 @@ class HomeHalf:
     async def _insert(self, bundle: Bundle, intent: Intent) -> int:
         sums = _checksums(bundle)
         names, contents, *rest = _columns(bundle)
-        places = accumulate(map(len, contents[:-1]), initial=1)
-        await self._conn.execute(
-            self._sql["insert_files"], sums, b"".join(contents), list(map(str, places)), [str(len(c)) for c in contents]
-        )
+        await self._conn.execute(self._sql["insert_files"], sums, *as_one_value(contents))
         seal = None if bundle.seal is None else render_seal(bundle.seal)
         values = (self._line, bundle.label, bundle.digest, names, sums, *rest, intent.value, seal)
         new: int = await self._conn.fetchval(self._sql["insert_bundle"], *values)
