@@ -29,7 +29,6 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from worker.core.backoff import Backoff
 from worker.core.checkpoint import Checkpoint
 from worker.core.events.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
 from worker.core.lock_keys import control_key, golang_keys, target_key
@@ -41,7 +40,9 @@ from worker.postgres.faults import DRIVER_ERRORS, told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 
-_POLL = Backoff(first=0.025, ceiling=0.5)
+# Between two attempts passes a tenth of what was waited so far: waiting takes little longer than the lock is held.
+_FIRST_POLL_SECONDS, _POLL_SECONDS, _POLL_SHARE = 0.025, 0.5, 0.1
+_HOLDER_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,21 +145,26 @@ async def retake_foreign(held: Held, limit: float | None) -> None:
 
 async def _wait(session: Session, keys: Keys, limit: float | None) -> float:
     began = session.clock()
-    attempt = 0
-    told_of = None
+    told_of, asked = None, None
     while not await _try(session, keys.in_order):
-        attempt += 1
-        holder = await lock_holder(session, keys)
-        if holder is not None and holder.holder_pid != told_of:
-            session.emit(holder)
-            told_of = holder.holder_pid
         waited = session.clock() - began
-        if limit is not None and waited >= limit:
-            session.emit(LockTimedOut(waited))
-            raise _timed_out(waited, holder)
-        delay = _POLL.delay(attempt, session.jitter())
+        is_over = limit is not None and waited >= limit
+        if asked is None or is_over or waited - asked >= _HOLDER_SECONDS:
+            holder, asked = await lock_holder(session, keys), waited
+            if holder is not None and holder.holder_pid != told_of:
+                session.emit(holder)
+                told_of = holder.holder_pid
+            if is_over:
+                session.emit(LockTimedOut(waited))
+                raise _timed_out(waited, holder)
+        delay = _pause(waited, session.jitter())
         await anyio.sleep(delay if limit is None else min(delay, limit - waited))
-    return session.clock() - began if attempt else 0.0
+    return 0.0 if asked is None else session.clock() - began
+
+
+def _pause(waited: float, jitter: float) -> float:
+    """Seconds until the next attempt, so spread that waiters do not come all at once."""
+    return min(max(_FIRST_POLL_SECONDS, _POLL_SHARE * waited), _POLL_SECONDS) * (0.5 + jitter / 2)
 
 
 async def _try(session: Session, keys: tuple[int, ...]) -> bool:
