@@ -184,6 +184,15 @@ async def test_a_hidden_end_of_the_transaction_commits_nothing_of_the_batch(data
     assert await database.fetchval("SELECT to_regclass('t2')::text") is None
 
 
+async def test_one_that_drops_the_advisory_lock_fails_and_those_before_it_stay(database: Database) -> None:
+    worker = await failing(database, making(1, 2) | {"3": "SELECT pg_advisory_unlock_all()"} | making(4))
+
+    assert worker.recorded.of(BatchUndone) == [BatchUndone(1, 4, 4, "TG002")]
+    (failed,) = worker.recorded.of(MigrationFailed)
+    assert failed.version == 3
+    assert await said(database) == of(1, 2)
+
+
 async def test_a_lock_that_is_not_free_has_the_whole_batch_repeated(database: Database) -> None:
     await run(database, making(1))
     holder = await database.connect()

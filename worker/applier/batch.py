@@ -15,6 +15,8 @@ from worker.core.planning.batch import is_joining
 from worker.core.planning.plan import Run
 from worker.core.sql.script import Script
 from worker.core.value import dataclass
+from worker.postgres.faults import Fault, fault_of
+from worker.postgres.lock import retake
 from worker.postgres.target_half import TargetHalf
 
 
@@ -77,6 +79,9 @@ class _Batch:
 
     async def _ended(self, attempts: Attempts, watched: Watched, refused: Refused | None) -> frozenset[int]:
         held = self._applier.held
+        if refused is not None and fault_of(refused.error, held.session.conn) is Fault.LOCK_DROPPED:
+            # Which of them dropped it is to be found out, and the others are to be run.
+            await retake(held, self._applier.limits.advisory_timeout)
         versions = [work.migration.version for work in self._works]
         durations = await TargetHalf(held.session, held.target).durations(held.epoch, versions)
         for place, work in enumerate(self._works):

@@ -36,7 +36,7 @@ from worker.core.status.company import PREFIX
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.core.value import dataclass
 from worker.errors import TimedOutError
-from worker.postgres.faults import DRIVER_ERRORS, told
+from worker.postgres.faults import DRIVER_ERRORS, FencedError, told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 
@@ -141,6 +141,19 @@ async def retake_foreign(held: Held, limit: float | None) -> None:
     """
     async with told(held.session, "taking golang-migrate's keys again"):
         await _wait(held.session, Keys((), held.keys.foreign), limit)
+
+
+async def retake(held: Held, limit: float | None) -> None:
+    """Take every key again that a rolled back body may have dropped: that is no part of its transaction.
+
+    Raises:
+        TimedOutError: Somebody else got in between and did not end in time.
+        FencedError: Another worker has taken over meanwhile.
+    """
+    async with told(held.session, "taking the lock again"):
+        await _wait(held.session, held.keys, limit)
+    if not await is_current(held):
+        raise FencedError(f"another worker took {held.target.name} over (our epoch was {held.epoch})")
 
 
 async def _wait(session: Session, keys: Keys, limit: float | None) -> float:
