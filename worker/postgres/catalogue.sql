@@ -13,6 +13,7 @@ JOIN pg_database AS d ON d.datname = current_database()
 LEFT JOIN :"schema".fingerprint AS f ON true;
 
 -- name: has_fingerprint
+-- Whether there is one to compare with.
 SELECT EXISTS (SELECT FROM :"schema".fingerprint);
 
 -- name: ledger
