@@ -66,8 +66,11 @@ async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> 
     silent = replace(session, emit=Emitter(()))
     async with hold(session, keys, limits.advisory_timeout) as waited:
         await _check_readers(session, readers)
+        there = await _versions(session)
+        if covers(there):
+            return
         try:
-            applied = await _create(silent, limits, keys)
+            applied = 0 if there.target is not None else await _create(silent, limits, keys)
             applied = applied or sum([await _upgrade(silent, half, limits, keys, waited) for half in _HALVES])
         except MigrationFailedError as error:
             raise _refused(session, error) from error
@@ -125,11 +128,17 @@ def _target(half: str, control: str) -> Target:
     return Target(control, f"{half}_version")
 
 
+async def _versions(session: Session) -> ControlVersions:
+    """What is there by now; of what cannot be read, nothing is known."""
+    async with told(session, "looking for the control schema"):
+        with suppress(asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
+            row = await session.conn.fetchrow(queries("target", session.control)["control_versions"])
+            return ControlVersions(None, None) if row is None else ControlVersions(*row)
+    return ControlVersions(None, None)
+
+
 async def _create(session: Session, limits: Limits, keys: Keys) -> int:
     """Make both halves in one transaction where there is none; returns the number of migrations, 0 if it was not."""
-    target = _target("target", session.control)
-    if (await survey(session, target.schema, target.table)).has_table:
-        return 0
     from worker.applier.together import run_together, works_of  # noqa: PLC0415  slow to load, and needed once
 
     first, second = (Held(session, _target(half, session.control), keys, _FIRST_EPOCH) for half in _HALVES)

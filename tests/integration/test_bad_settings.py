@@ -35,6 +35,7 @@ NOWHERE = "postgres://somebody:suite-only@127.0.0.1:1/none"
         ("TIDEGATE_LINE", "a\nb", "printable"),
         ("TIDEGATE_LABEL", "a\nb", "printable"),
         ("TIDEGATE_ORDER", "sometimes", "apply"),
+        ("TIDEGATE_BATCH", "all", "from 1 to 1000"),
         ("TIDEGATE_REQUIRE", "12", "version:V"),
         ("TIDEGATE_TIMEOUT", "10", "a whole number and a unit"),
         ("TIDEGATE_CONNECT_TIMEOUT", "0", "above 0"),

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from worker.postgres import queries as module
-from worker.postgres.queries import queries, quote_literal, with_schema
+from worker.postgres.queries import as_one_value, queries, quote_literal, with_schema, with_values
 
 FILES = sorted(path.stem for path in Path(module.__file__).parent.glob("*.sql"))
 
@@ -40,3 +40,21 @@ def test_a_literal_is_quoted(text: str, quoted: str) -> None:
 
 def test_the_schema_goes_in_as_identifier_and_as_string() -> None:
     assert with_schema(":\"schema\".t = :'schema'", 'a"b') == '"a""b".t = \'a"b\''
+
+
+def test_values_go_in_where_their_numbers_stand() -> None:
+    sql = "SELECT $2::text, $1, $3, $4, $2;\n"
+
+    filled = with_values(sql, -7, "it's $1", None, ["a", "b'c"])
+
+    assert filled == "SELECT 'it''s $1'::text, (-7), NULL, ARRAY['a', 'b''c']::text[], 'it''s $1'"
+
+
+def test_contents_become_one_value_with_their_places_and_lengths() -> None:
+    contents = [b"abc", b"", b"de"]
+
+    value, places, lengths = as_one_value(contents)
+
+    cut = [value[int(place) - 1 :][: int(length)] for place, length in zip(places, lengths, strict=True)]
+    assert cut == contents
+    assert as_one_value(contents[:1])[0] is contents[0]

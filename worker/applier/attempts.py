@@ -47,7 +47,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
+class Refused:
     """An attempt that the server refused; a late one when its transaction was over."""
 
     error: asyncpg.PostgresError
@@ -57,12 +57,23 @@ class _Refused:
 
     @property
     def is_for_the_application(self) -> bool:
+        """Whether it was cancelled for keeping the application waiting."""
         return self.error.sqlstate == _CANCELLED and self.sent.overrun is Overrun.APP_BLOCKED
 
     @property
     def is_for_a_lock(self) -> bool:
+        """Whether a lock was not free in time."""
         waited = self.error.sqlstate == _CANCELLED and self.sent.overrun is Overrun.WAITED
         return waited or self.error.sqlstate == _LOCK_TIMEOUT
+
+
+@dataclass(frozen=True, slots=True)
+class _GivenUp:
+    """The last attempt at a message, and how many there were."""
+
+    message: Message
+    refused: Refused
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +156,26 @@ class Attempts:
             MigrationFailedError: The server refused it, and where; nothing of it was committed.
             DrainedError: It is not tried again, since the worker was asked to stop.
         """
+        given_up = await self._repeated(segment, compose)
+        if given_up is not None:
+            refused = given_up.refused
+            raise await self._failed(segment, given_up.message, refused, given_up.attempts) from refused.error
+
+    async def together(self, segment: Segment | None, compose: Callable[[Timeouts], Message]) -> Refused | None:
+        """Send a transaction that several migrations share, as `transact` does; returns the last attempt's refusal.
+
+        Then nothing of it is committed or left in the session; each migration is to be run by itself.
+
+        Raises:
+            DrainedError: It is not tried again, since the worker was asked to stop.
+        """
+        given_up = await self._repeated(segment, compose)
+        if given_up is None:
+            return None
+        await start_anew(self.work.held, segment)
+        return given_up.refused
+
+    async def _repeated(self, segment: Segment | None, compose: Callable[[Timeouts], Message]) -> _GivenUp | None:
         deadline = self._session.clock() + self._patience.locks
         own, attempt = self._timeouts, 0
         while True:
@@ -154,9 +185,9 @@ class Attempts:
             allowance = self._allowance(Temper.QUICK, own, deadline - began)
             refused = await self._try(Unit.TRANSACTION, message, allowance, own.lock_ms)
             if refused is None or (refused.is_late and await self._came_through(message)):
-                return
+                return None
             if not self._is_repeatable(refused) or refused.ended >= deadline:
-                raise await self._failed(segment, message, refused, attempt) from refused.error
+                return _GivenUp(message, refused, attempt)
             await self._pause(segment, attempt, refused, deadline, began)
             await start_anew(self.work.held, segment)
             own = await self._next_timeouts(refused, self._timeouts)
@@ -171,7 +202,7 @@ class Attempts:
         waiting = None if temper is Temper.QUICK and own.lock_ms else remaining
         return Allowance(None if temper is Temper.ONCE else self._patience.blocking, waiting)
 
-    async def _try(self, unit: Unit, message: Message, allowance: Allowance, lock_ms: int) -> _Refused | None:
+    async def _try(self, unit: Unit, message: Message, allowance: Allowance, lock_ms: int) -> Refused | None:
         async with self._watch.over(allowance, lock_ms) as sent:
             try:
                 await send(self.work.held, message.text, unit)
@@ -181,10 +212,10 @@ class Attempts:
                 return self._refused(late.error, sent, is_late=True)
         return None
 
-    def _refused(self, error: asyncpg.PostgresError, sent: Sent, *, is_late: bool) -> _Refused:
+    def _refused(self, error: asyncpg.PostgresError, sent: Sent, *, is_late: bool) -> Refused:
         # An attempt can end between two looks; who was in the way before is likely to be so still.
         self._blocker = sent.blocker or self._blocker
-        return _Refused(error, sent, self._session.clock(), is_late)
+        return Refused(error, sent, self._session.clock(), is_late)
 
     async def _came_through(self, message: Message) -> bool:
         """Whether a transaction was committed that was refused when it was over, in its COMMIT or behind that.
@@ -207,12 +238,12 @@ class Attempts:
                 ) from error
         return is_committed
 
-    def _is_repeatable(self, refused: _Refused) -> bool:
+    def _is_repeatable(self, refused: Refused) -> bool:
         fault = fault_of(refused.error, self._session.conn)
         return fault is Fault.REPEATABLE or refused.is_for_the_application
 
     async def _pause(
-        self, segment: Segment | None, attempt: int, refused: _Refused, deadline: float, began: float
+        self, segment: Segment | None, attempt: int, refused: Refused, deadline: float, began: float
     ) -> None:
         self.retries += 1
         self.lock_wait += refused.ended - began
@@ -242,7 +273,7 @@ class Attempts:
             with anyio.move_on_after(limit):
                 yield
 
-    async def _next_timeouts(self, refused: _Refused, own: Timeouts) -> Timeouts:
+    async def _next_timeouts(self, refused: Refused, own: Timeouts) -> Timeouts:
         """One longer attempt against each autovacuum: it has to give way to whoever waits so long, and no sooner."""
         blocker = refused.sent.blocker
         if not refused.is_for_a_lock or blocker is None or blocker.kind is not Kind.AUTOVACUUM:
@@ -254,12 +285,12 @@ class Attempts:
         return replace(own, lock_ms=max(own.lock_ms, deadlock_ms + _BEYOND_DEADLOCK_MS))
 
     async def _failed(
-        self, segment: Segment | None, message: Message, refused: _Refused, attempts: int
+        self, segment: Segment | None, message: Message, refused: Refused, attempts: int
     ) -> MigrationFailedError:
         refusal = Refusal(segment, message, refused.error, self._words(refused, attempts))
         return await failed(self.work, refusal, self._overseen)
 
-    def _words(self, refused: _Refused, attempts: int) -> Words | None:
+    def _words(self, refused: Refused, attempts: int) -> Words | None:
         """What to say instead of the server's words, which tell neither who nor how to go on."""
         sent = refused.sent
         left = "nothing was changed" if self.work.mode is not Mode.JOURNALLED else "what was done before stays done"

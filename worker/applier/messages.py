@@ -60,7 +60,8 @@ class Work:
     """One side of one migration on a held target, and what to record of it.
 
     `version_after` is the version table's value once it is done. `began` is when the run began, by the session's
-    clock. `also` is SQL that commits together with it.
+    clock. `also` is SQL that commits together with it. `behind` is the version that was recorded right before it in the
+    same transaction, None where it is the first one there.
     """
 
     held: Held
@@ -71,6 +72,7 @@ class Work:
     version_after: int | None
     began: float
     also: tuple[str, ...] = ()
+    behind: int | None = None
 
     @property
     def side(self) -> Side | None:
@@ -220,27 +222,31 @@ def _ledger(work: Work) -> str:
         f"{_duration(work)} AS duration_ms, {held.epoch}::bigint AS epoch"
     )
     columns = "target, version, name, checksum, bundle, mode, worker, duration_ms, epoch"
-    return (
-        f"WITH done AS (SELECT {common}), kept AS ({_kept(work, columns)}) "
-        f"INSERT INTO {_control(work)}.history ({columns}, action) "
-        f"SELECT {columns}, '{work.direction.value}' FROM done"
-    )
+    history = f"INSERT INTO {_control(work)}.history ({columns}, action) SELECT {columns}, '{work.direction.value}'"
+    match work.direction:
+        case Direction.UP:
+            kept = f"INSERT INTO {_control(work)}.ledger ({columns}, origin) SELECT {common}, 'applied'"
+            return f"WITH kept AS ({kept} RETURNING {columns}) {history} FROM kept"
+        case Direction.DOWN:
+            return f"WITH done AS (SELECT {common}), kept AS ({_gone(work)}) {history} FROM done"
 
 
 def _duration(work: Work) -> str:
-    """SQL for the milliseconds of the whole run: what went before this transaction, and the transaction itself."""
+    """SQL for the milliseconds of the whole run: what went before this transaction, and the transaction itself.
+
+    In a transaction that others share it is what passed since the record before it.
+    """
+    if work.behind is not None:
+        where = f"target = {quote_literal(work.held.target.name)} AND version = {work.behind}"
+        since = f"(SELECT applied_at FROM {_control(work)}.ledger WHERE {where})"
+        return f"extract(epoch FROM clock_timestamp() - {since}) * 1000"
     before = (work.held.session.clock() - work.began) * 1000
     return f"{before:.3f} + extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000"
 
 
-def _kept(work: Work, columns: str) -> str:
-    ledger = f"{_control(work)}.ledger"
-    match work.direction:
-        case Direction.UP:
-            return f"INSERT INTO {ledger} ({columns}, origin) SELECT {columns}, 'applied' FROM done"
-        case Direction.DOWN:
-            where = f"target = {quote_literal(work.held.target.name)} AND version = {work.migration.version}"
-            return f"DELETE FROM {ledger} WHERE {where}"
+def _gone(work: Work) -> str:
+    where = f"target = {quote_literal(work.held.target.name)} AND version = {work.migration.version}"
+    return f"DELETE FROM {_control(work)}.ledger WHERE {where}"
 
 
 def _ledger_proof(work: Work) -> str:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from worker.applier import messages
 from worker.applier.attempts import Attempts, Patience
 from worker.applier.journalled import run_journalled
-from worker.applier.limits import Limits
+from worker.applier.limits import Limits, Share
 from worker.applier.messages import Timeouts, Work
 from worker.applier.watch import Watch, Watched, beside
 from worker.core.bundles.migration import Direction, Directives, Migration, Side
@@ -18,29 +18,29 @@ from worker.core.sql.script import Mode, Script, read_script
 from worker.errors import InDoubtError, MigrationFailedError, RefusedError, TidegateError
 from worker.postgres.lock import Held
 
+_SMALL = 2000
+
 
 @asynccontextmanager
 async def applying(held: Held, bundle: str, limits: Limits) -> AsyncIterator["Applier"]:
     """An applier, with a watch beside it for as long as the block runs."""
     watch = Watch(held)
-    try:
-        async with beside(watch.run):
-            yield Applier(held, bundle, limits, watch)
-    finally:
-        # A worker that idles keeps no file's statements.
-        _classified.cache_clear()
+    async with beside(watch.run):
+        yield Applier(held, bundle, limits, watch)
 
 
 class Applier:
     """Runs migrations on one held target, one after the other."""
 
     def __init__(self, held: Held, bundle: str, limits: Limits, watch: Watch) -> None:
-        self._held = held
-        self._bundle = bundle
-        self._limits = limits
-        self._watch = watch
+        self.held = held
+        self.bundle = bundle
+        self.limits = limits
+        self.watch = watch
 
-    async def run(self, effect: Run, version_after: int | None, also: tuple[str, ...] = ()) -> None:
+    async def run(
+        self, effect: Run, version_after: int | None, also: tuple[str, ...] = (), share: Share = Share.WHOLE
+    ) -> None:
         """Run one side of a migration and record it; `also` is SQL that commits together with it.
 
         Raises:
@@ -51,12 +51,12 @@ class Applier:
             ConnectionLostError: The connection broke; the ledger says whether the commit came through.
         """
         script = read(effect.migration, effect.direction)
-        session, began, outcome = self._held.session, self._held.session.clock(), Outcome.INTERRUPTED
-        bundle = effect.lender or self._bundle
-        work = Work(self._held, effect.migration, effect.direction, script.mode, bundle, version_after, began, also)
-        attempts = Attempts(work, self._timeouts(work.side), self._patience(work.side), self._watch)
-        session.emit(_started(work, script))
-        with self._watch.migration(work.migration.version) as watched:
+        session, began, outcome = self.held.session, self.held.session.clock(), Outcome.INTERRUPTED
+        bundle = effect.lender or self.bundle
+        work = Work(self.held, effect.migration, effect.direction, script.mode, bundle, version_after, began, also)
+        attempts = Attempts(work, self._timeouts(work.side), self._patience(work.side, share), self.watch)
+        session.emit(started(work, script))
+        with self.watch.migration(work.migration.version) as watched:
             try:
                 await self._run_mode(attempts, script, effect)
                 outcome = Outcome.SUCCEEDED
@@ -75,21 +75,21 @@ class Applier:
     async def _run_mode(self, attempts: Attempts, script: Script, effect: Run) -> None:
         if script.mode is Mode.JOURNALLED or effect.resume is not None:
             # What was begun by segments goes on by segments, even if the file has changed to fit one transaction.
-            await run_journalled(attempts, script, effect.resume, self._limits.advisory_timeout)
+            await run_journalled(attempts, script, effect.resume, self.limits.advisory_timeout)
         else:
             segment = next(iter(script.segments), None)
             await attempts.transact(segment, lambda now: messages.final(attempts.work, segment, now))
 
     def _timeouts(self, side: Side | None) -> Timeouts:
-        limits, said = self._limits, Directives() if side is None else side.directives
+        limits, said = self.limits, Directives() if side is None else side.directives
         lock_ms = limits.lock_timeout_ms if said.lock_timeout_ms is None else said.lock_timeout_ms
         statement_ms = limits.statement_timeout_ms if said.statement_timeout_ms is None else said.statement_timeout_ms
         return Timeouts(lock_ms, said.lock_timeout_ms or 0, statement_ms)
 
-    def _patience(self, side: Side | None) -> Patience:
-        limits, said = self._limits, Directives() if side is None else side.directives
+    def _patience(self, side: Side | None, share: Share) -> Patience:
+        limits, said = self.limits, Directives() if side is None else side.directives
         block_ms = limits.block_budget_ms if said.block_budget_ms is None else said.block_budget_ms
-        return Patience(limits.lock_budget, block_ms / 1000 if block_ms else None)
+        return Patience(limits.lock_budget * share.value, block_ms / 1000 if block_ms else None)
 
 
 def read(migration: Migration, direction: Direction) -> Script:
@@ -103,22 +103,27 @@ def read(migration: Migration, direction: Direction) -> Script:
     return Script(Mode.EMPTY, ()) if side is None else _classified(side)
 
 
-# A run reads a script when it is published, before the first one is sent, and to send it; most have but one to run.
-@lru_cache(maxsize=1)
 def _classified(side: Side) -> Script:
     try:
-        return _script(side.sql, side.directives)
+        return (_small if len(side.sql) <= _SMALL else _large)(side.sql, side.directives)
     except TidegateError as error:
         raise type(error)(f"{side.file}: {error.message}", hint=error.hint, reason=error.reason) from error
 
 
-@lru_cache(maxsize=128)
-def _script(sql: str, directives: Directives) -> Script:
-    """One bundle goes to many targets, and what its files are does not change."""
+# A run reads a script when it is published, before the first one is sent, and to send it; and one bundle goes to many
+# targets. What a file is does not change.
+@lru_cache(maxsize=1024)
+def _small(sql: str, directives: Directives) -> Script:
     return read_script(sql, directives)
 
 
-def _started(work: Work, script: Script) -> MigrationStarted:
+@lru_cache(maxsize=128)
+def _large(sql: str, directives: Directives) -> Script:
+    return read_script(sql, directives)
+
+
+def started(work: Work, script: Script) -> MigrationStarted:
+    """The event that says that a migration begins."""
     migration = work.migration
     segments, statements = len(script.segments), sum(len(segment.statements) for segment in script.segments)
     return MigrationStarted(

@@ -126,6 +126,7 @@ class App:
                 lock_budget=_NO_LIMIT_SECONDS if limits.lock_budget_ms is None else limits.lock_budget_ms / 1000,
                 advisory_timeout=None if limits.advisory_ms is None else limits.advisory_ms / 1000,
                 block_budget_ms=limits.block_budget_ms or 0,
+                batch=target.batch,
             ),
             trust=self.trust,
         )

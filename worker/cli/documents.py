@@ -108,6 +108,7 @@ DOCUMENTS: dict[str, object] = {
         "bundle": str,
         "adopt": [int],  # versions that golang-migrate recorded
         "run": [_STEP],
+        "share_transaction": [[int]],  # the versions of each transaction that several migrations would share
         "findings": Maybe([_FINDING]),  # null without --lint
     },
     "publish": {"line": str, "label": str, "digest": str, "changed": bool, "message": str},

@@ -55,14 +55,14 @@ class Attempt:
             await self._apply(request, execution)
             readiness = await execution.finish(request.pin)
             # The gates do not wait for it, and a cut job repeats it.
-            if self._site.drift is Drift.FOUND:
-                await fingerprint.take(held, self._bundle.label)
+            is_ended = self._site.drift is Drift.FOUND and await self._take_and_end(held, len(execution.applied))
         except BaseException as error:
             # Also when cancelled: what was done is recorded, within bounds, before the cancellation goes on.
             with anyio.move_on_after(_RECORD_SECONDS, shield=True):
                 await self._record(execution, error)
             raise
-        await self._move(JobEvent.SUCCEED, len(execution.applied))
+        if not is_ended:
+            await self._move(JobEvent.SUCCEED, len(execution.applied))
         self._session.emit(JobFinished(Outcome.SUCCEEDED, len(execution.applied), self._seconds))
         self._session.passing(Checkpoint.FINISHED)
         return self._report(execution, readiness)
@@ -71,11 +71,16 @@ class Attempt:
     def _seconds(self) -> float:
         return self._session.clock() - self._began
 
+    async def _take_and_end(self, held: Held, applied: int) -> bool:
+        """Take the fingerprint; where the job's row is in the same database, it ends in the same transaction."""
+        ending = ""
+        if self._job is not None and held.session.home is None:
+            _, ending = self._home.moved_job(self._job, JobEvent.SUCCEED, epoch=self._held.epoch, applied=applied)
+        return await fingerprint.take(held, self._bundle.label, ending) and bool(ending)
+
     async def _open(self, request: Request) -> None:
         """A job is for everything that is wanted; a pinning command is no job, and history keeps it."""
         name, wanted = self._site.home_name(self._held.target), self._view.wanted
-        if self._view.target is None:
-            await self._home.ensure_target(name)
         if (
             wanted is not None
             and request.goal == LATEST
@@ -84,6 +89,8 @@ class Attempt:
         ):
             self._job = await self._home.open_job(name, wanted.published.id)
             self._session = self._session.bind(job=self._job.id)
+        elif self._view.target is None:
+            await self._home.ensure_target(name)
 
     def _report(self, execution: Execution, readiness: Readiness) -> Report:
         return Report(

@@ -67,6 +67,9 @@ class _Bringing:
 
     async def run(self) -> Report:
         view = await self._offered()
+        if view.control is Control.ABSENT and self._request.offer is not None:
+            # It was published into a control schema that was made for it: nobody can have said there to leave it alone.
+            return await self._with_lock(view)
         if self._site.readers and self._request.insistence is Insistence.COMMAND and view.control is Control.CURRENT:
             # The setting may be newer than the schema.
             await control_schema.grant_readers(self._session, self._site.readers)
@@ -77,12 +80,18 @@ class _Bringing:
         check_standing(view.survey.standing)
         if view.control is not Control.CURRENT:
             await control_schema.ensure(self._session, self._site.limits, self._site.readers)
+        return await self._with_lock(view)
+
+    async def _with_lock(self, view: View) -> Report:
         keys = Keys.of_target(view.survey.target, view.survey.database)
         async with hold(self._session, keys, self._site.limits.advisory_timeout) as waited:
-            return await self._under_lock(keys, waited)
+            return await self._under_lock(keys, view, waited)
 
     async def _offered(self) -> View:
-        """Look, and publish what is offered; then look at what came of it, of other publishers' offers too."""
+        """Look, and publish what is offered; then look at what came of it, of other publishers' offers too.
+
+        Where there was no control schema before, what came of it is looked at under the fence only.
+        """
         offer = self._request.offer
         if offer is None:
             return await self._look()
@@ -93,13 +102,14 @@ class _Bringing:
 
         check_standing(view.survey.standing)
         await publish(self._session, self._site, view, offer, Intent.AUTOMATIC)
-        return await self._look()
+        return view if view.control is Control.ABSENT else await self._look()
 
-    async def _under_lock(self, keys: Keys, waited: float) -> Report:
-        view = await self._look()
-        decision = await self._decide(view)
-        if decision.action is Action.NOTHING:
-            return self._report(view, decision)
+    async def _under_lock(self, keys: Keys, view: View, waited: float) -> Report:
+        if waited:
+            view = await self._look()
+            decision = await self._decide(view)
+            if decision.action is Action.NOTHING:
+                return self._report(view, decision)
         held = await raise_fence(self._session, keys, view.survey.target, waited)
         view = await self._look()
         self._notice(view)

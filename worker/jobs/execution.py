@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from worker.applier.batch import Step, joins, run_batch
+from worker.applier.limits import Share
 from worker.applier.run import Applier, applying
 from worker.core.bundles.bundle import Bundle
 from worker.core.bundles.migration import Direction, Gate
 from worker.core.events.events import LedgerAdopted, ReadinessSet
 from worker.core.planning.assess import assess
+from worker.core.planning.batch import batches
 from worker.core.planning.plan import Adopt, Effect, Observed, Pending, Run, after
 from worker.core.planning.readiness import Readiness, served_bundles
 from worker.jobs.look import View
@@ -75,9 +78,9 @@ class Execution:
             await self._half.ensure_version_table()
         async with applying(self._held, self._bundle.label, self._limits) as applier:
             try:
-                for effect in pending.effects:
+                for batch in batches(pending.effects, self._limits.batch, joins):
                     self._check_draining()
-                    await self._one(applier, effect, pin)
+                    await self._several(applier, batch, pin)
             except DrainedError:
                 await self.write_readiness()
                 raise
@@ -86,7 +89,41 @@ class Execution:
         if self._held.session.draining():
             raise DrainedError
 
-    async def _one(self, applier: Applier, effect: Effect, pin: str | None) -> None:
+    async def _several(self, applier: Applier, batch: tuple[Effect, ...], pin: str | None) -> None:
+        """Run a batch in one transaction, or one after the other what could not be committed so."""
+        share = Share.WHOLE
+        applied: frozenset[int] = frozenset()
+        runs = [effect for effect in batch if isinstance(effect, Run)]
+        if len(runs) > 1:
+            share, applied = Share.HALF, await run_batch(applier, self._steps(runs, pin))
+        for effect in batch:
+            if isinstance(effect, Run) and effect.migration.version in applied:
+                self._done(effect)
+            else:
+                self._check_draining()
+                await self._one(applier, effect, pin, share)
+
+    def _steps(self, runs: list[Run], pin: str | None) -> list[Step]:
+        """What each migration of a batch leaves behind, once its signature was checked."""
+        steps, observed = [], self.observed
+        for effect in runs:
+            observed = after(observed, effect)
+            self._check_warrant(effect)
+            steps.append(Step(effect, observed.highest, self._also(effect, pin)))
+        return steps
+
+    def _done(self, effect: Run) -> None:
+        self.observed = after(self.observed, effect)
+        self.applied.append(effect.migration.version)
+
+    def _check_warrant(self, effect: Run) -> None:
+        if self.warrant is not None:
+            self.warrant.check(effect.migration.up if effect.direction is Direction.UP else effect.migration.down)
+
+    def _also(self, effect: Run, pin: str | None) -> tuple[str, ...]:
+        return (*self._lowered(effect), *(() if pin is None else (pin_sql(self._held, pin),)))
+
+    async def _one(self, applier: Applier, effect: Effect, pin: str | None, share: Share) -> None:
         then = after(self.observed, effect)
         if isinstance(effect, Adopt):
             await self._adopt(effect)
@@ -94,10 +131,8 @@ class Execution:
             if self._is_deferred(effect):
                 # What the gate waits for is done: nobody need wait for the rest.
                 await self.write_readiness()
-            if self.warrant is not None:
-                self.warrant.check(effect.migration.up if effect.direction is Direction.UP else effect.migration.down)
-            also = (*self._lowered(effect), *(() if pin is None else (pin_sql(self._held, pin),)))
-            await applier.run(effect, then.highest, also)
+            self._check_warrant(effect)
+            await applier.run(effect, then.highest, self._also(effect, pin), share)
             self.applied.append(effect.migration.version)
         self.observed = then
 

@@ -28,6 +28,8 @@ async def remember(held: Held, effects: Iterable[Effect]) -> None:
         return
     catalogue = Catalogue(held.session)
     async with _dispensable(held):
+        if not await catalogue.has_fingerprint():
+            return
         async with catalogue.looking():
             state = await catalogue.state()
             if state is None or state.fingerprint is None or incomparable(state) is not None:
@@ -38,15 +40,22 @@ async def remember(held: Held, effects: Iterable[Effect]) -> None:
                 await catalogue.mark(found, state.fingerprint.bundle)
 
 
-async def take(held: Held, bundle: str) -> None:
-    """Take the catalogue as right after this bundle, unless that was done already or a migration is half done."""
-    catalogue = Catalogue(held.session)
-    async with _dispensable(held), catalogue.taking(held):
-        state = await catalogue.state()
-        if state is None or state.half_done or state.ledger == state.ledger_now:
-            return
-        kept = untouched(await catalogue.marks(), await catalogue.differences()) if state.marked else ()
-        await catalogue.take(held, bundle, kept)
+async def take(held: Held, bundle: str, also: str = "") -> bool:
+    """Take the catalogue as right after this bundle, unless that was done already or a migration is half done.
+
+    `also` is SQL that commits together with it; returns whether it was committed.
+    """
+    catalogue, is_committed = Catalogue(held.session), False
+    async with _dispensable(held):
+        async with catalogue.taking(held) as last:
+            state = await catalogue.state()
+            if state is not None and not state.half_done and state.ledger != state.ledger_now:
+                kept = untouched(await catalogue.marks(), await catalogue.differences()) if state.marked else ()
+                last.extend(catalogue.take(held, bundle, kept))
+            if also:
+                last.append(also)
+        is_committed = True
+    return is_committed  # noqa: RET504  `_dispensable` may have ended the block before
 
 
 async def accept(session: Session, site: Site) -> tuple[str, Verdict]:
@@ -67,8 +76,8 @@ async def accept(session: Session, site: Site) -> tuple[str, Verdict]:
                 reason="half_done",
             )
         was, catalogue = await find_drift(held.session, view), Catalogue(held.session)
-        async with catalogue.taking(held):
-            await catalogue.take(held, await _label(held, view), ())
+        async with catalogue.taking(held) as last:
+            last.extend(catalogue.take(held, await _label(held, view), ()))
     return held.target.name, was
 
 

@@ -9,7 +9,7 @@ import asyncpg
 from worker.core.status.fingerprint import Deviation, Fingerprint, Parts, State, Thing
 from worker.postgres.faults import credible, settle, told
 from worker.postgres.lock import Held
-from worker.postgres.queries import queries
+from worker.postgres.queries import queries, with_values
 from worker.postgres.session import Session
 from worker.postgres.transaction import transaction
 
@@ -42,11 +42,19 @@ class Catalogue:
                 await settle(self._conn)
 
     @asynccontextmanager
-    async def taking(self, held: Held) -> AsyncIterator[None]:
-        """Write in one fenced transaction, as the only one of all targets."""
+    async def taking(self, held: Held) -> AsyncIterator[list[str]]:
+        """Write in one fenced transaction, as the only one of all targets; the list is sent with COMMIT."""
         first = f"{held.fence_sql}; {self._sql['hold']} {_SPELLING}"
-        async with transaction(self._session, "taking the catalogue's fingerprint", first):
-            yield
+        async with transaction(self._session, "taking the catalogue's fingerprint", first) as last:
+            yield last
+
+    async def has_fingerprint(self) -> bool:
+        """Whether one was taken; a control schema that is older than fingerprints has none."""
+        async with told(self._session, "comparing the catalogue"):
+            try:
+                return bool(await self._conn.fetchval(self._sql["has_fingerprint"]))
+            except asyncpg.UndefinedTableError:
+                return False
 
     async def state(self) -> State | None:
         """What there is to compare; None where the control schema is older than fingerprints."""
@@ -81,10 +89,10 @@ class Catalogue:
         values = [None if each.now is None else json.dumps(dict(each.now)) for each in rows]
         await self._conn.execute(self._sql["mark"], *_columns(each.thing for each in rows), values, bundle)
 
-    async def take(self, held: Held, bundle: str, kept: Iterable[Thing]) -> None:
-        """Take the catalogue as right, but for what stays as it was marked; inside `taking`."""
-        await self._conn.execute(self._sql["take"], *_columns(kept))
-        await self._conn.execute(self._sql["sign"], bundle, held.target.name, held.epoch, held.session.worker)
+    def take(self, held: Held, bundle: str, kept: Iterable[Thing]) -> tuple[str, str]:
+        """SQL that takes the catalogue as right, but for what stays as it was marked; for the list of `taking`."""
+        signed = (bundle, held.target.name, held.epoch, held.session.worker)
+        return with_values(self._sql["take"], *_columns(kept)), with_values(self._sql["sign"], *signed)
 
 
 def _filled(text: str, parts: Mapping[str, str]) -> str:

@@ -145,7 +145,10 @@ async def _dial(place: ConnectionParams, purpose: Purpose, settings: Mapping[str
         ssl=tls_argument(place.tls, address),
         direct_tls=place.tls.negotiation is SslNegotiation.DIRECT,
         timeout=place.connect_timeout_ms / 1000,
-        statement_cache_size=0,
+        # DDL invalidates plans. A cache that takes nothing of any length has a statement parsed once rather than
+        # twice; a gate's may come through a pooler, which can send both halves of it to two servers.
+        statement_cache_size=int(purpose is Purpose.MIGRATE),
+        max_cacheable_statement_size=1,
         command_timeout=None,
         server_settings=dict(settings),
         target_session_attrs=SessionAttribute(target.value),

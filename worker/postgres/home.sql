@@ -13,9 +13,11 @@ SELECT id, label, digest, names, checksums, required::text[] AS required, serves
 FROM :"schema".bundle WHERE line = $1 ORDER BY id;
 
 -- name: insert_files
--- Store contents, each once. $1: checksums, $2: contents.
+-- Store contents, each once. $1: checksums, $2: contents, one behind the other, $3: where each begins, from 1,
+-- $4: lengths.
 INSERT INTO :"schema".bundle_file (checksum, content)
-SELECT u.checksum, u.content FROM unnest($1::text[], $2::bytea[]) AS u (checksum, content)
+SELECT u.checksum, substring($2::bytea FROM u.place::int FOR u.length::int)
+FROM unnest($1::text[], $3::text[], $4::text[]) AS u (checksum, place, length)
 ON CONFLICT (checksum) DO NOTHING;
 
 -- name: insert_bundle
@@ -84,9 +86,14 @@ WHERE name = $1;
 
 -- name: open_job
 -- The job of a target and a bundle, made if need be; open jobs for other bundles are not needed any more.
--- $1: target name, $2: bundle id, $3: worker.
-WITH t AS (
-    SELECT id FROM :"schema".target WHERE name = $1
+-- It need not outlive a crash of the server, which the next job finds out, so that nothing waits for the disk.
+-- $1: target name, $2: bundle id, $3: worker, $4: line of a target that is not known yet.
+WITH made AS (
+    INSERT INTO :"schema".target (name, line) VALUES ($1, $4) ON CONFLICT (name) DO NOTHING RETURNING id
+), t AS (
+    SELECT u.id FROM (
+        SELECT id FROM made UNION ALL SELECT id FROM :"schema".target WHERE name = $1
+    ) AS u CROSS JOIN set_config('synchronous_commit', 'off', true) AS quickly
 ), gone AS (
     UPDATE :"schema".job AS other SET state = 'superseded', finished_at = clock_timestamp()
     FROM t

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import MAXYEAR, MINYEAR, datetime
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from worker.core.planning.readiness import required_versions
 from worker.core.value import dataclass, replace
 from worker.errors import BundleError, RefusedError
 from worker.postgres.faults import credible, told
-from worker.postgres.queries import queries
+from worker.postgres.queries import as_one_value, queries, with_values
 from worker.postgres.session import Session
 from worker.postgres.transaction import transaction
 
@@ -116,8 +117,8 @@ class HomeHalf:
 
         `check` may raise, and is asked where a bundle would become wanted.
         """
-        async with transaction(self._session, "publishing"):
-            write = self._write if await self._lock_line() else self._write_by_function
+        async with transaction(self._session, "publishing") as last:
+            write = partial(self._write, last) if await self._lock_line() else self._write_by_function
             offer = Offer(bundle.label, bundle.digest, bundle.checksums)
             known = [row.published for row in await self.bundles()]
             decision = decide_publish(offer, known, intent)
@@ -139,15 +140,16 @@ class HomeHalf:
         row = await self._conn.fetchrow(self._sql["line_lock"], self._line)
         return row is not None and row["may_write"]
 
-    async def _write(self, bundle: Bundle, intent: Intent, decision: New | KnownNowWanted | AlreadyWanted) -> None:
+    async def _write(
+        self, last: list[str], bundle: Bundle, intent: Intent, decision: New | KnownNowWanted | AlreadyWanted
+    ) -> None:
         match decision:
             case New():
-                await self._make_wanted(await self._insert(bundle, intent), intent)
+                last.append(self._wanted(await self._insert(bundle, intent), intent))
             case KnownNowWanted(published):
-                await self._make_wanted(published.id, intent)
-                await self._renew_seal(published, bundle)
+                last.extend((self._wanted(published.id, intent), *self._seal_renewed(published, bundle)))
             case AlreadyWanted(published):
-                await self._renew_seal(published, bundle)
+                last.extend(self._seal_renewed(published, bundle))
 
     async def _write_by_function(
         self, bundle: Bundle, intent: Intent, _decision: New | KnownNowWanted | AlreadyWanted
@@ -161,18 +163,19 @@ class HomeHalf:
     async def _insert(self, bundle: Bundle, intent: Intent) -> int:
         sums = _checksums(bundle)
         names, contents, *rest = _columns(bundle)
-        await self._conn.execute(self._sql["insert_files"], sums, contents)
+        await self._conn.execute(self._sql["insert_files"], sums, *as_one_value(contents))
         seal = None if bundle.seal is None else render_seal(bundle.seal)
         values = (self._line, bundle.label, bundle.digest, names, sums, *rest, intent.value, seal)
         new: int = await self._conn.fetchval(self._sql["insert_bundle"], *values)
         return new
 
-    async def _renew_seal(self, published: Published, bundle: Bundle) -> None:
-        if bundle.seal is not None and published.label == bundle.seal.claims.label:
-            await self._conn.execute(self._sql["renew_seal"], published.id, render_seal(bundle.seal), self._channel)
+    def _seal_renewed(self, published: Published, bundle: Bundle) -> tuple[str, ...]:
+        if bundle.seal is None or published.label != bundle.seal.claims.label:
+            return ()
+        return (with_values(self._sql["renew_seal"], published.id, render_seal(bundle.seal), self._channel),)
 
-    async def _make_wanted(self, bundle_id: int, intent: Intent) -> None:
-        await self._conn.execute(self._sql["make_wanted"], bundle_id, self._channel, self._line, intent.value)
+    def _wanted(self, bundle_id: int, intent: Intent) -> str:
+        return with_values(self._sql["make_wanted"], bundle_id, self._channel, self._line, intent.value)
 
     async def withdraw(self, label: str) -> bool:
         """Take a bundle back; tells whether there was one to take back. The one before it becomes wanted."""
@@ -218,10 +221,13 @@ class HomeHalf:
             await self._conn.execute(self._sql["pause"], name, paused)
 
     async def open_job(self, target: str, bundle_id: int) -> Job:
-        """The job of a known target and a bundle, made if need be; jobs for other bundles are superseded."""
+        """The job of a target and a bundle, both made if need be; jobs for other bundles are superseded."""
+        values = (target, bundle_id, self._session.worker, self._line)
         async with told(self._session, "opening the job"):
             with credible("job"):
-                row = await self._conn.fetchrow(self._sql["open_job"], target, bundle_id, self._session.worker)
+                # One that somebody else makes at the same moment is seen by the next query only.
+                row = await self._conn.fetchrow(self._sql["open_job"], *values)
+                row = row or await self._conn.fetchrow(self._sql["open_job"], *values)
                 if row is None:
                     raise AssertionError("the target's row is there")
                 return job_of(row)
@@ -236,14 +242,29 @@ class HomeHalf:
         failure: JobFailure | None = None,
     ) -> Job:
         """Record a transition; an event that cannot happen in the job's state changes nothing."""
+        moved, sql = self.moved_job(job, event, epoch=epoch, applied=applied, failure=failure)
+        if sql:
+            async with told(self._session, "recording the job"):
+                await self._conn.execute(sql)
+        return moved
+
+    def moved_job(
+        self,
+        job: Job,
+        event: JobEvent,
+        *,
+        epoch: int | None = None,
+        applied: int = 0,
+        failure: JobFailure | None = None,
+    ) -> tuple[Job, str]:
+        """The job after a transition, and the SQL that records it; "" for an event that cannot happen."""
         state = advance(job.state, event)
         if state is None:
-            return job
+            return job, ""
         document = None if failure is None else failure.document
         values = (job.id, state.value, self._session.worker, epoch, document, applied, job.state.value)
-        async with told(self._session, "recording the job"):
-            await self._conn.execute(self._sql["set_job"], *values)
-        return replace(job, state=state, worker=self._session.worker, applied=applied)
+        moved = replace(job, state=state, worker=self._session.worker, applied=applied)
+        return moved, with_values(self._sql["set_job"], *values)
 
     async def wake(self) -> None:
         """Tell the workers to look again."""

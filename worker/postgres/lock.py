@@ -10,12 +10,12 @@ The protocol, in order:
 2. Tidegate's own key is taken twice. `hold_fence` gives one back and takes it again in every transaction, without
    ever being without it, and so notices at once when a migration's body dropped the session's locks
    (pg_advisory_unlock_all, DISCARD ALL).
-3. Under the lock the holder looks once more: another worker has usually done the work meanwhile, and then there is
-   nothing to write and no epoch to raise. Otherwise it commits a raise of the target's epoch before it reads anything
-   that it decides a write by. The raise needs the fence row's lock, which every fenced transaction holds from its
-   `hold_fence` to its end. So either an older holder's transaction committed before the raise, and is seen by the reads
-   that follow, or its `hold_fence` finds another epoch and raises TG001 (with an older snapshot the server raises
-   40001 first), and nothing of it is committed.
+3. Whoever had to wait for the lock looks once more under it: another worker has usually done the work meanwhile, and
+   then there is nothing to write and no epoch to raise. Otherwise it commits a raise of the target's epoch before it
+   reads anything that it decides a write by. The raise needs the fence row's lock, which every fenced transaction
+   holds from its `hold_fence` to its end. So either an older holder's transaction committed before the raise, and is
+   seen by the reads that follow, or its `hold_fence` finds another epoch and raises TG001 (with an older snapshot the
+   server raises 40001 first), and nothing of it is committed.
 4. The epoch belongs to this connection: it is never used on another one, nor after the connection was lost.
 5. Golang-migrate's keys, but not our own, are given back from a lone statement's intent to its result: one that waits
    for all older snapshots (CREATE INDEX CONCURRENTLY) would wait for a golang-migrate that waits in the server for its
@@ -28,7 +28,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from worker.core.backoff import Backoff
 from worker.core.checkpoint import Checkpoint
 from worker.core.events.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
 from worker.core.lock_keys import control_key, golang_keys, target_key
@@ -36,11 +35,13 @@ from worker.core.status.company import PREFIX
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.core.value import dataclass
 from worker.errors import TimedOutError
-from worker.postgres.faults import DRIVER_ERRORS, told
+from worker.postgres.faults import DRIVER_ERRORS, FencedError, told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 
-_POLL = Backoff(first=0.025, ceiling=0.5)
+# Between two attempts passes a tenth of what was waited so far: waiting takes little longer than the lock is held.
+_FIRST_POLL_SECONDS, _POLL_SECONDS, _POLL_SHARE = 0.025, 0.5, 0.1
+_HOLDER_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ class Held:
 @asynccontextmanager
 async def hold(session: Session, keys: Keys, limit: float | None) -> AsyncIterator[float]:
     """Hold the lock while the block runs, waiting `limit` seconds for it (None: for ever); yields the seconds waited.
+
+    They are 0 where it was free at once.
 
     Leaving by an exception leaves the locks to the end of the connection, which the caller closes (rule 6).
 
@@ -139,23 +142,41 @@ async def retake_foreign(held: Held, limit: float | None) -> None:
         await _wait(held.session, Keys((), held.keys.foreign), limit)
 
 
+async def retake(held: Held, limit: float | None) -> None:
+    """Take every key again that a rolled back body may have dropped: that is no part of its transaction.
+
+    Raises:
+        TimedOutError: Somebody else got in between and did not end in time.
+        FencedError: Another worker has taken over meanwhile.
+    """
+    async with told(held.session, "taking the lock again"):
+        await _wait(held.session, held.keys, limit)
+    if not await is_current(held):
+        raise FencedError(f"another worker took {held.target.name} over (our epoch was {held.epoch})")
+
+
 async def _wait(session: Session, keys: Keys, limit: float | None) -> float:
     began = session.clock()
-    attempt = 0
-    told_of = None
+    told_of, asked = None, None
     while not await _try(session, keys.in_order):
-        attempt += 1
-        holder = await lock_holder(session, keys)
-        if holder is not None and holder.holder_pid != told_of:
-            session.emit(holder)
-            told_of = holder.holder_pid
         waited = session.clock() - began
-        if limit is not None and waited >= limit:
-            session.emit(LockTimedOut(waited))
-            raise _timed_out(waited, holder)
-        delay = _POLL.delay(attempt, session.jitter())
+        is_over = limit is not None and waited >= limit
+        if asked is None or is_over or waited - asked >= _HOLDER_SECONDS:
+            holder, asked = await lock_holder(session, keys), waited
+            if holder is not None and holder.holder_pid != told_of:
+                session.emit(holder)
+                told_of = holder.holder_pid
+            if is_over:
+                session.emit(LockTimedOut(waited))
+                raise _timed_out(waited, holder)
+        delay = _pause(waited, session.jitter())
         await asyncio.sleep(delay if limit is None else min(delay, limit - waited))
-    return session.clock() - began
+    return 0.0 if asked is None else session.clock() - began
+
+
+def _pause(waited: float, jitter: float) -> float:
+    """Seconds until the next attempt, so spread that waiters do not come all at once."""
+    return min(max(_FIRST_POLL_SECONDS, _POLL_SHARE * waited), _POLL_SECONDS) * (0.5 + jitter / 2)
 
 
 async def _try(session: Session, keys: tuple[int, ...]) -> bool:

@@ -3,17 +3,20 @@
 A query begins with `-- name: …`; the comment lines behind it describe it. As in psql, :"schema" stands for the
 control schema's name as an identifier and :'schema' as a string.
 
-Arrays of numbers travel as text[]: for a type that asyncpg does not know it would look through the catalogue, in four
-round trips on each new connection.
+Arrays of numbers travel as text[], and an array of contents as one value: for a type that asyncpg does not know it
+would look through the catalogue, in four round trips on each new connection.
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 from worker.core.pattern import pattern
 from worker.core.target import quote_identifier, quote_literal
 
+_VALUE = pattern(r"\$([0-9]+)")
 _NAME = pattern(r"^-- name: (\w+)\n(?:--.*\n)*", re.MULTILINE)
 
 
@@ -28,3 +31,26 @@ def queries(file: str, schema: str) -> dict[str, str]:
     text = Path(__file__).with_name(f"{file}.sql").read_text(encoding="utf-8")
     _, *parts = _NAME.split(with_schema(text, schema))
     return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def with_values(sql: str, *values: str | float | Sequence[str] | None) -> str:
+    """Put values in for $1, $2, …: so a statement that returns nothing needs one round trip, and can go with others."""
+    return _VALUE.sub(lambda found: _literal(values[int(found[1]) - 1]), sql.rstrip().removesuffix(";"))
+
+
+def as_one_value(contents: Sequence[bytes]) -> tuple[bytes, list[str], list[str]]:
+    """Contents one behind the other, where each of them begins, counted from 1, and how long it is."""
+    places = accumulate(map(len, contents[:-1]), initial=1)
+    return b"".join(contents), list(map(str, places)), [str(len(content)) for content in contents]
+
+
+def _literal(value: str | float | Sequence[str] | None) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case str():
+            return quote_literal(value)
+        case int() | float():
+            return f"({value})"
+        case _:
+            return f"ARRAY[{', '.join(map(quote_literal, value))}]::text[]"

@@ -244,8 +244,8 @@ ORDER BY l.pid
 LIMIT 1;
 
 -- name: rivals
--- Other tables of golang-migrate's shape whose name says so, and that no ledger knows.
-SELECT n.nspname::text AS schema, c.relname::text AS table
+-- Other tables of golang-migrate's shape whose name says so, and the targets that have a ledger here (:known).
+SELECT n.nspname::text AS schema, c.relname::text AS table, :known AS known
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p')
@@ -259,8 +259,8 @@ WHERE c.relkind IN ('r', 'p')
 ORDER BY 1, 2;
 
 -- name: known_targets
--- Every target that has a ledger here.
-SELECT DISTINCT target FROM :"schema".ledger;
+-- Every target that has a ledger here, as an array.
+ARRAY(SELECT DISTINCT target FROM :"schema".ledger)
 
 -- name: write_readiness
 -- State what the target is ready for, and tell the gates. $1: target to $12: worker, $13: when the bundle became
@@ -313,6 +313,11 @@ SELECT target, version, name, 'repair', checksum, bundle, 'accepted', $3, $4, $7
 -- name: recorded_from
 -- The bundle that each applied version was recorded from. $1: target.
 SELECT version, bundle FROM :"schema".ledger WHERE target = $1;
+
+-- name: durations
+-- How long these versions took, as far as they are applied. $1: target, $2: versions, $3: epoch.
+SELECT version, duration_ms FROM :"schema".ledger
+WHERE target = $1 AND version = ANY ($2::text[]::bigint[]) AND epoch = $3;
 
 -- name: answer
 -- Take a person's word for what became of a segment. $1: target, $2: version, $3: direction, $4: segment, $5: its state

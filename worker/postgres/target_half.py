@@ -184,20 +184,20 @@ class TargetHalf:
         return Observation(Observed(recorded=None if row is None else _version_row(row)))
 
     async def ensure_version_table(self) -> None:
-        """Create the version table in golang-migrate's form where it is missing."""
+        """Create the version table in golang-migrate's form where it is missing; the next commit makes it last."""
         async with told(self._session, f"creating {self._target.name}"):
             await self._conn.execute(
-                f"CREATE TABLE IF NOT EXISTS {self._target.relation} "
+                f"SET LOCAL synchronous_commit = off; CREATE TABLE IF NOT EXISTS {self._target.relation} "
                 "(version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
             )
 
     async def rivals(self, *, has_control: bool) -> tuple[str, ...]:
         """Names of other golang-migrate tables that hold a version and belong to no target of ours."""
         async with told(self._session, "looking for other version tables"):
-            rows = await self._conn.fetch(self._sql["known_targets"]) if has_control else []
-            known = {row["target"] for row in rows}
-            tables = [Target(row["schema"], row["table"]) for row in await self._conn.fetch(self._sql["rivals"])]
-            others = [table for table in tables if table != self._target and table.name not in known]
+            known = self._sql["known_targets"].rstrip() if has_control else "NULL::text[]"
+            rows = await self._conn.fetch(self._sql["rivals"].replace(":known", known))
+            tables = [(Target(row["schema"], row["table"]), row["known"] or ()) for row in rows]
+            others = [table for table, ours in tables if table != self._target and table.name not in ours]
             return tuple(
                 [t.name for t in others if await self._conn.fetchval(f"SELECT true FROM {t.relation} LIMIT 1")]
             )
@@ -293,6 +293,12 @@ class TargetHalf:
         async with told(self._session, "reading the ledger"):
             rows = await self._conn.fetch(self._sql["recorded_from"], self._target.name)
         return {row["version"]: row["bundle"] for row in rows}
+
+    async def durations(self, epoch: int, versions: Iterable[int]) -> dict[int, float]:
+        """How long, in milliseconds, those of these versions took that were applied under this epoch."""
+        async with told(self._session, "reading the ledger"):
+            rows = await self._conn.fetch(self._sql["durations"], self._target.name, list(map(str, versions)), epoch)
+        return {row["version"]: row["duration_ms"] for row in rows}
 
     async def history(self, limit: int) -> "list[Record]":
         """What was done to the target, newest first."""

@@ -10,8 +10,10 @@ from worker.postgres.session import Session
 
 
 @asynccontextmanager
-async def transaction(session: Session, doing: str, first: str = "") -> AsyncIterator[None]:
+async def transaction(session: Session, doing: str, first: str = "") -> AsyncIterator[list[str]]:
     """Run the block in one transaction; `first` is SQL that is sent together with BEGIN.
+
+    The statements that the block puts into the list are sent in one message with COMMIT.
 
     Raises:
         ConnectionLostError: The connection broke; whether it was committed must be looked up.
@@ -21,10 +23,11 @@ async def transaction(session: Session, doing: str, first: str = "") -> AsyncIte
     """
     async with told(session, doing):
         try:
+            last: list[str] = []
             await session.conn.execute(f"BEGIN; {first}")
-            yield
+            yield last
             session.passing(Checkpoint.COMMITTING)
-            await session.conn.execute("COMMIT")
+            await session.conn.execute("; ".join((*last, "COMMIT")))
             session.passing(Checkpoint.COMMITTED)
         except BaseException:
             # asyncpg's own transaction() rolls back without a shield, and so not at all where a scope was cancelled.
@@ -33,7 +36,7 @@ async def transaction(session: Session, doing: str, first: str = "") -> AsyncIte
 
 
 @asynccontextmanager
-async def fenced(held: Held, doing: str) -> AsyncIterator[None]:
+async def fenced(held: Held, doing: str) -> AsyncIterator[list[str]]:
     """Run the block in one transaction that commits only while the lock and the epoch are held; raises as above."""
-    async with transaction(held.session, doing, held.fence_sql):
-        yield
+    async with transaction(held.session, doing, held.fence_sql) as last:
+        yield last

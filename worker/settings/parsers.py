@@ -32,6 +32,7 @@ _OPTION = r"(?:(?:-c\s*|--)[A-Za-z_][\w.-]*=(?:\\.|[^\s\\])*|-[A-Zabd-z]\S*(?:\s
 _OPTIONS = pattern(rf"\s*{_OPTION}(?:\s+{_OPTION})*\s*")
 _SERVICE_LINK = ("tcp://", "udp://", "sctp://")
 _MAX_TEXT = 200
+_MOST_IN_A_BATCH = 1000
 _Choice = TypeVar("_Choice", bound=Enum)
 
 
@@ -138,6 +139,13 @@ def sequence(value: str) -> int:
     """Take a sequence number."""
     if not (value.isascii() and value.isdecimal() and len(value) < _MAX_TEXT and int(value) <= MAX_SEQUENCE):
         raise ValueError(f"got {value!r:.60}; it takes a whole number, 0 or more")
+    return int(value)
+
+
+def batch(value: str) -> int:
+    """Take a number of migrations."""
+    if not (value.isascii() and value.isdecimal() and len(value) < _MAX_TEXT and 1 <= int(value) <= _MOST_IN_A_BATCH):
+        raise ValueError(f"got {value!r:.60}; it takes a whole number from 1 to {_MOST_IN_A_BATCH}")
     return int(value)
 
 

@@ -138,6 +138,7 @@ def _target(values: Mapping[str, Any], version_table: VersionTableName) -> Targe
         order=values["order"],
         requirement=values["require"] or _requirement_of(values["source"]),
         new_table=values["new_table"],
+        batch=values["batch"],
     )
 
 

@@ -75,6 +75,14 @@ SETTINGS = (
     Setting("label", "TIDEGATE_LABEL", ("--label",), None, parsers.text, "label of the bundle that is offered"),
     Setting("order", "TIDEGATE_ORDER", ("--order",), None, parsers.order, "what to do with a late lower version"),
     Setting(
+        "batch",
+        "TIDEGATE_BATCH",
+        ("--batch",),
+        "1",
+        parsers.batch,
+        "how many migrations at most share one transaction; if it fails, each of them gets its own",
+    ),
+    Setting(
         "trusted_keys",
         "TIDEGATE_TRUSTED_KEYS",
         ("--trusted-keys",),

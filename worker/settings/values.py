@@ -39,7 +39,10 @@ RequirementSetting = AtLeast | OfBundle | RequiredDirectory
 
 @dataclass(frozen=True, slots=True)
 class TargetSettings:
-    """What is applied, and to which version table; `order` None leaves it to the bundle."""
+    """What is applied, and to which version table; `order` None leaves it to the bundle.
+
+    `batch` is how many migrations at most share one transaction.
+    """
 
     source: str | None
     version_table: VersionTableName
@@ -48,6 +51,7 @@ class TargetSettings:
     order: OrderPolicy | None
     requirement: RequirementSetting | None
     new_table: bool
+    batch: int
 
 
 @dataclass(frozen=True, slots=True)

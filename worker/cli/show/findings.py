@@ -1,8 +1,10 @@
 """What a plan shows, and the words in which it is told on a terminal and elsewhere alike."""
 
+from worker.applier.batch import joins
 from worker.core.amounts import count_text, size_text
 from worker.core.checks.lint import Remark
-from worker.core.planning.plan import Adopt, Goal
+from worker.core.planning.batch import batches
+from worker.core.planning.plan import Adopt, Goal, Run
 from worker.core.value import dataclass
 from worker.jobs.foresee import Foreseen, SizedLock
 from worker.jobs.preview import Preview
@@ -12,7 +14,8 @@ from worker.jobs.preview import Preview
 class Findings:
     """All that a plan shows; `remarks` is None where no linter was asked for.
 
-    `shows_text` says whether the files are the person's own, given with the command.
+    `shows_text` says whether the files are the person's own, given with the command; `batch` is how many migrations
+    at most share one transaction.
     """
 
     goal: Goal
@@ -20,6 +23,7 @@ class Findings:
     steps: tuple[Foreseen, ...]
     remarks: tuple[Remark, ...] | None
     shows_text: bool
+    batch: int
 
     @property
     def target(self) -> str:
@@ -31,6 +35,13 @@ class Findings:
         """The versions that would be taken over from golang-migrate."""
         effects = (effect for effect in self.seen.effects if isinstance(effect, Adopt))
         return [entry.version for effect in effects for entry in effect.entries]
+
+    @property
+    def shared(self) -> list[list[int]]:
+        """The versions that would share a transaction, by transaction."""
+        cut = batches(self.seen.effects, self.batch, joins)
+        together = [[effect.migration.version for effect in each if isinstance(effect, Run)] for each in cut]
+        return [versions for versions in together if len(versions) > 1]
 
 
 def size_of(held: SizedLock) -> str:

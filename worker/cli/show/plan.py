@@ -48,7 +48,8 @@ async def _find(app: "App", goal: Goal, linter: str | None) -> Findings:
         steps = await foresee(session, seen.runs)
         server = str(session.conn.get_server_version().major)
     remarks = None if linter is None else await lint(linter, server, steps)
-    return Findings(goal, seen, steps, remarks, shows_text=app.settings.target.source is not None)
+    shows_text = app.settings.target.source is not None
+    return Findings(goal, seen, steps, remarks, shows_text, app.site.limits.batch)
 
 
 def _judge(found: Findings, threshold: Threshold) -> None:
@@ -77,6 +78,8 @@ def _print(found: Findings, *, as_json: bool) -> None:
         draw(found)
     elif found.steps:
         _print_plainly(found)
+    for versions in found.shared:
+        print_line(f"versions {versions[0]} to {versions[-1]} share one transaction, all {len(versions)} of them")
 
 
 def _print_plainly(found: Findings) -> None:
@@ -111,6 +114,7 @@ def _document(found: Findings) -> dict[str, object]:
         "bundle": bundle,
         "adopt": found.adopted,
         "run": [step_document(step, bundle) for step in found.steps],
+        "share_transaction": found.shared,
         "findings": None if found.remarks is None else [_remark(remark) for remark in found.remarks],
     }
 

@@ -100,6 +100,26 @@ class SegmentRecovered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BatchStarted(Event):
+    """Migrations that share one transaction begin; each of them is told when all of them are committed."""
+
+    first: int
+    last: int
+    migrations: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchUndone(Event):
+    """A transaction that migrations shared was rolled back, and they are run one by one; `cause` is a SQLSTATE."""
+
+    level: ClassVar[Level] = Level.WARNING
+    first: int
+    last: int
+    migrations: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class MigrationFinished(Event):
     """The canonical line of a migration."""
 

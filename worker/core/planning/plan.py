@@ -46,7 +46,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a target's database says; `rivals` names other golang-migrate tables that hold a version."""
+    """What a target's database says, the ledger in the order of versions.
+
+    `rivals` names other golang-migrate tables that hold a version.
+    """
 
     ledger: tuple[Entry, ...] = ()
     recorded: VersionRow | None = None
@@ -60,8 +63,8 @@ class Observed:
 
     @property
     def highest(self) -> int | None:
-        """The highest applied version."""
-        return max(self.versions, default=None)
+        """The highest applied version: the ledger is in their order."""
+        return self.ledger[-1].version if self.ledger else None
 
     @property
     def is_ours(self) -> bool:
@@ -186,7 +189,10 @@ def entry_of(migration: Migration) -> Entry:
 
 
 def _merged(ledger: tuple[Entry, ...], entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    known = {entry.version: entry for entry in (*ledger, *entries)}
+    more = tuple(entries)
+    if len(more) == 1 and (not ledger or ledger[-1].version < more[0].version):
+        return (*ledger, *more)
+    known = {entry.version: entry for entry in (*ledger, *more)}
     return tuple(known[version] for version in sorted(known))
 
 
