@@ -72,7 +72,7 @@ class _Scanner:
 
     def __init__(self, sql: str) -> None:
         self.sql = sql
-        self.places = array("L")
+        self.places = array("I")
         self.plain: list[range] = []
         self.commands: list[tuple[int, int]] = []
         self.unterminated: Unterminated | None = None

@@ -45,7 +45,7 @@ class Lines:
     def line(self, offset: int) -> int:
         """The line of a character that is no line end, counted from 1."""
         if self._ends is None:
-            self._ends = array("L", map(methodcaller("start"), _LINE_END.finditer(self.sql)))
+            self._ends = array("I", map(methodcaller("start"), _LINE_END.finditer(self.sql)))
         return 1 + bisect_left(self._ends, offset)
 
 

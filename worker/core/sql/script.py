@@ -16,7 +16,7 @@ from worker.core.sql.tokens import tokens
 from worker.errors import RefusedError
 
 
-PART = 1024 * 1024
+PART = 512 * 1024
 """Characters; a text that is longer is sent in parts, so that neither side has to hold many copies of it."""
 
 _DIGESTED = PART
@@ -78,7 +78,7 @@ class Segment:
 
     @property
     def cuts(self) -> tuple[int, ...]:
-        """Places in the text, behind semicolons, that cut it into parts of about a mebibyte, or of one statement."""
+        """Places in the text, behind semicolons, that cut it into parts of about `PART`, or of one statement."""
         ends, found, last = self.statements.places[1::2], [], 0
         while (at := bisect_left(ends, self.offset + last + PART)) < len(ends) - 1:
             last = ends[at] - self.offset
