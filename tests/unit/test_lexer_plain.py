@@ -1,6 +1,7 @@
-"""The pattern that takes plain statements in bulk: it finds what the splitter finds step by step, or leaves it alone."""
+"""The pattern that takes plain statements in bulk finds what the splitter finds step by step, or leaves it alone."""
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -45,7 +46,14 @@ OTHERS = [
     "vacuum;",
     ";",
 ]
-BROKEN = ["insert into t values (1", "insert into t values ('a", "update t set a = 1)", "delete from t \\gexec\n", "'", "("]
+BROKEN = [
+    "insert into t values (1",
+    "insert into t values ('a",
+    "update t set a = 1)",
+    "delete from t \\gexec\n",
+    "'",
+    "(",
+]
 GAPS = ["", " ", "\n", "\r\n", "\r", "-- ; ' $$\n", "/* ; */", "\n\\restrict x\n", "\\x\n", "\ufeff"]
 PIECES = st.one_of(*map(st.sampled_from, (PLAIN_STATEMENTS, PLAIN_STATEMENTS, OTHERS, BROKEN, GAPS)))
 SOUP = st.text(st.sampled_from("insert update;;()''\"$-/*\\eE \n\r,aé"), max_size=40)
@@ -103,7 +111,9 @@ def test_what_may_be_more_than_plain_is_left_to_the_splitter(statement: str) -> 
     assert found.lastindex is None
 
 
-@given(st.text(st.sampled_from("a\n\r"), max_size=30).flatmap(lambda text: st.tuples(st.just(text), st.just(len(text)))))
+@given(
+    st.text(st.sampled_from("a\n\r"), max_size=30).flatmap(lambda text: st.tuples(st.just(text), st.just(len(text))))
+)
 def test_the_line_of_a_character_is_one_more_than_the_line_ends_before_it(case: tuple[str, int]) -> None:
     text, length = case
     lines = Lines(text)
@@ -135,5 +145,6 @@ def test_a_long_text_is_cut_behind_statements_and_a_short_one_is_not() -> None:
     places = (0, *block.cuts, len(block.text))
     assert len(block.cuts) == 2
     assert {block.text[cut - 2 : cut] for cut in block.cuts} == {");"}
-    assert all(PART <= past - first < PART + len(statement) for first, past in zip(places, places[1:-1], strict=False))
+    sizes = [past - first for first, past in pairwise(places)]
+    assert all(PART <= size < PART + len(statement) for size in sizes[:-1])
     assert read_script(statement, Directives()).segments[0].cuts == ()

@@ -1,4 +1,4 @@
-"""Where a file's statements are: two numbers for each of them, however many there are; the rest is read when asked for."""
+"""Where a file's statements are: two numbers for each of them; all else is read from the text when it is asked for."""
 
 import re
 from array import array

@@ -15,11 +15,8 @@ from worker.core.sql.statements import Kind, may_commit, transaction_modes
 from worker.core.sql.tokens import tokens
 from worker.errors import RefusedError
 
-
 PART = 512 * 1024
 """Characters; a text that is longer is sent in parts, so that neither side has to hold many copies of it."""
-
-_DIGESTED = PART
 
 
 class Mode(Enum):
@@ -72,8 +69,8 @@ class Segment:
         """What the journal tells the segment by; computed when asked for, since most runs keep no journal."""
         running = sha256(f"{_DIGEST_WORDS[self.kind]}\n{self.begin}\n".encode())
         text = self.text.replace("\r\n", "\n").replace("\r", "\n")
-        for at in range(0, len(text), _DIGESTED):
-            running.update(text[at : at + _DIGESTED].encode("utf-8", "surrogatepass"))
+        for at in range(0, len(text), PART):
+            running.update(text[at : at + PART].encode("utf-8", "surrogatepass"))
         return running.hexdigest()
 
     @property
@@ -174,9 +171,7 @@ class _Reading:
                 self._send_alone(kind, alone)
             case Kind.PREFERS_ALONE:
                 self._gather(kind, alone)
-            case (
-                Kind.PLAIN | Kind.SAVEPOINT | Kind.SESSION_OBJECT | Kind.SESSION_STATE | Kind.TRANSACTION_STATE
-            ):
+            case Kind.PLAIN | Kind.SAVEPOINT | Kind.SESSION_OBJECT | Kind.SESSION_STATE | Kind.TRANSACTION_STATE:
                 raise AssertionError("they are taken together")
             case _:
                 assert_never(kind)
