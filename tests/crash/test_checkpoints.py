@@ -12,6 +12,7 @@ from tests.fixtures.relay import Relay, beside
 from tests.fixtures.scenes import Manner, facts, has_facts, nothing_is_left, source, up
 from tests.fixtures.servers import Database
 from tests.fixtures.workers import complaints, finish, migrations_in, tables
+from worker.core.sql.script import PART
 
 
 class Fault(Enum):
@@ -109,5 +110,33 @@ def test_a_first_run_that_meets_a_fault_leaves_a_whole_state_and_the_next_one_fi
         process.thaw()
         finish(process)
     up(database, folder)
+    facts(database).are_whole()
+    nothing_is_left(database)
+
+
+# It freezes with the transaction open, half of a large file run.
+@pytest.mark.parametrize("fault", [Fault.KILL, pytest.param(Fault.TERMINATE, marks=pytest.mark.one_version)])
+def test_a_fault_between_the_portions_of_a_large_file_leaves_nothing_of_it(
+    tidegate: StartTidegate, database: Database, tmp_path: Path, fault: Fault
+) -> None:
+    up(database, migrations_in(tmp_path, tables(1)))
+    file = source(tmp_path, Manner.TRANSACTIONAL) / "0002_m2.up.sql"
+    first, last = file.read_text().split("INSERT")
+    filling = "SELECT '" + "x;" * PART + "';\n"
+    file.write_text(f"{first}{filling * 2}INSERT{last}")
+    process = halted(tidegate, database.dsn, tmp_path, "portion", 2)
+    open_ones = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = "
+    assert database.psql(f"{open_ones} 'idle in transaction'") == "1"
+
+    befall(fault, process, database, Relay(0))
+
+    nothing_is_left(database)
+    assert database.psql("SELECT to_regclass('t2') IS NULL") == "t"
+    facts(database).agree()
+    if fault is not Fault.KILL:
+        process.thaw()
+        finish(process)
+        assert complaints(process) == []
+    up(database, tmp_path)
     facts(database).are_whole()
     nothing_is_left(database)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.sql.lexer import OpenToken, Statement, Unterminated, scan, split
+from worker.core.sql.lexer import OpenToken, Unterminated, scan, split
+from worker.core.sql.places import Statement
 
 
 def texts(sql: str) -> list[str]:

@@ -10,7 +10,7 @@ import asyncpg
 
 from worker.applier.locate import REPLAY_SECONDS, Refusal, failed
 from worker.applier.messages import Message, Timeouts, Work, anew
-from worker.applier.send import LateRefusalError, Unit, send, start_anew
+from worker.applier.send import LateRefusalError, Unit, send, send_message, start_anew
 from worker.applier.watch import Sent, Watch
 from worker.core.backoff import Backoff
 from worker.core.events.migration_events import MigrationRetried
@@ -205,7 +205,7 @@ class Attempts:
     async def _try(self, unit: Unit, message: Message, allowance: Allowance, lock_ms: int) -> Refused | None:
         async with self._watch.over(allowance, lock_ms) as sent:
             try:
-                await send(self.work.held, message.text, unit)
+                await send_message(self.work.held, message, unit)
             except asyncpg.PostgresError as error:
                 return self._refused(error, sent, is_late=False)
             except LateRefusalError as late:

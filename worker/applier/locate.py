@@ -14,7 +14,7 @@ from worker.core.checks.privileges import missing_grant
 from worker.core.events.failure import Failure
 from worker.core.events.migration_events import MigrationFailed
 from worker.core.running.blocking import Words
-from worker.core.sql.lexer import Statement
+from worker.core.sql.places import Statement
 from worker.core.sql.script import Segment, SegmentKind, position
 from worker.core.value import dataclass
 from worker.errors import MigrationFailedError
@@ -89,7 +89,7 @@ async def _placed(failure: Failure, work: Work, segment: Segment, refusal: Refus
     offset = int(place) - 1 - len(message.head)
     if 0 <= offset < len(message.body):
         offset += segment.offset
-        return _at(failure, work.text, offset, next((s for s in segment.statements if s.start <= offset < s.end), None))
+        return _at(failure, work.text, offset, segment.statements.at(offset))
     if offset > 0 and error.sqlstate == _SYNTAX_ERROR:
         # What stands behind the body is right, so the body's last statement has no end.
         last = segment.statements[-1]

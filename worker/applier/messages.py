@@ -24,6 +24,8 @@ _RESET_AND_PIN = f"{_RESET}; {PIN}"
 _DROP_SESSION_OBJECTS = "CLOSE ALL; UNLISTEN *; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES"
 _BEGIN = "BEGIN;"
 _COMMIT = "COMMIT"
+# A worker that is frozen between two portions keeps its table locks no longer; one that runs sends the next at once.
+_BETWEEN_PORTIONS = " SET LOCAL idle_in_transaction_session_timeout = '60s';"
 _SAVEPOINT = "tidegate_body"
 _READ_ONLY = "READ ONLY"
 
@@ -106,7 +108,8 @@ class SegmentState(Enum):
 class Message:
     """What is sent, in three parts; a transaction's may have a fourth one behind its COMMIT.
 
-    `proof` is a query that tells whether a transaction was committed.
+    `proof` is a query that tells whether a transaction was committed. `cuts` are places between the body's statements
+    at which a long message is sent in portions, one after the other.
     """
 
     head: str
@@ -114,12 +117,26 @@ class Message:
     tail: str
     behind: str = ""
     proof: str = ""
+    cuts: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
         """The whole message; a newline ends a trailing comment of the body, a semicolon its last statement."""
+        return f"{self.head}{self.body}{self._end}"
+
+    @property
+    def _end(self) -> str:
         behind = f"; {self.behind}" if self.behind else ""
-        return f"{self.head}{self.body}\n;{self.tail}{behind}"
+        return f"\n;{self.tail}{behind}"
+
+    def portion(self, index: int) -> tuple[int, str]:
+        """What is sent at once, counted from 0 to the number of cuts, and its place in the whole message."""
+        first = self.cuts[index - 1] if index else 0
+        if index < len(self.cuts):
+            body, end = self.body[first : self.cuts[index]], ""
+        else:
+            body, end = self.body[first:], self._end
+        return (len(self.head) + first, f"{body}{end}") if index else (0, f"{self.head}{body}{end}")
 
 
 def final(work: Work, segment: Segment | None, timeouts: Timeouts) -> Message:
@@ -173,11 +190,12 @@ def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, reco
     modes, read_only = segment.begin.replace(_READ_ONLY, ""), _READ_ONLY in segment.begin
     body = f"SAVEPOINT {_SAVEPOINT};" + (f"SET TRANSACTION {_READ_ONLY};" if read_only else "")
     begin = f"BEGIN {modes};" if modes else _BEGIN
+    begin += _BETWEEN_PORTIONS if segment.cuts else ""
     head = f"{begin} {timeouts.local_sql}; {work.held.session.unpin}; {_replayed(segment)}{body}"
     # Here the migration's table locks are held: who waits for those is not to wait for a control table besides.
     records = (timeouts.records_sql, work.held.fence_sql, *records, _COMMIT)
     tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET_AND_PIN, *records)
-    return Message(head, segment.text, "; ".join(tail))
+    return Message(head, segment.text, "; ".join(tail), cuts=segment.cuts)
 
 
 def lone_start(segment: Segment, timeouts: Timeouts, unpin: str = UNPIN) -> Message:

@@ -4,11 +4,12 @@ from enum import Enum
 
 import asyncpg
 
-from worker.applier.messages import anew
+from worker.applier.messages import Message, anew
 from worker.core.checkpoint import Checkpoint
 from worker.core.sql.script import Segment
 from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, settle
 from worker.postgres.lock import Held, is_current
+from worker.postgres.session import Session
 
 _LOOKED_UP = "whether it was committed is looked up in the ledger after the next connect; nothing is lost"
 
@@ -32,7 +33,12 @@ class LateRefusalError(Exception):
 
 
 async def send(held: Held, sql: str, unit: Unit = Unit.STATEMENT) -> None:
-    """Send `sql` as one simple query.
+    """Send `sql` as one simple query; raises what `send_message` does."""
+    await send_message(held, Message("", sql, ""), unit)
+
+
+async def send_message(held: Held, message: Message, unit: Unit) -> None:
+    """Send a message as one simple query, or a long one as several in the transaction that the first of them begins.
 
     Raises:
         asyncpg.PostgresError: The server refused a statement; nothing of an open transaction is left. Also where the
@@ -44,7 +50,7 @@ async def send(held: Held, sql: str, unit: Unit = Unit.STATEMENT) -> None:
     conn, passing = held.session.conn, held.session.passing
     try:
         passing(Checkpoint.SENDING)
-        await conn.execute(sql)
+        await _send_portions(held.session, message)
         passing(Checkpoint.SENT)
     except BaseException as error:
         is_over = unit is Unit.TRANSACTION and not (conn.is_closed() or conn.is_in_transaction())
@@ -54,6 +60,24 @@ async def send(held: Held, sql: str, unit: Unit = Unit.STATEMENT) -> None:
         if is_over and isinstance(error, asyncpg.PostgresError):
             raise LateRefusalError(error) from error
         raise
+
+
+async def _send_portions(session: Session, message: Message) -> None:
+    conn, last = session.conn, len(message.cuts)
+    for index in range(last + 1):
+        if 0 < index < last and not conn.is_in_transaction():
+            # The body ended the transaction that it was given: no more of it is run, and the last portion says so.
+            continue
+        place, sql = message.portion(index)
+        try:
+            await conn.execute(sql)
+        except asyncpg.PostgresError as error:
+            if (position := getattr(error, "position", None)) is not None:
+                # The server counts from the beginning of what it was sent, and everybody else from the message's.
+                error.position = str(int(position) + place)
+            raise
+        if index < last:
+            session.passing(Checkpoint.PORTION)
 
 
 async def start_anew(held: Held, segment: Segment | None) -> None:

@@ -18,6 +18,9 @@ class Checkpoint(Enum):
     SENT = "sent"
     """Around each message of a migration: the whole of it, or a segment, its intent, its result."""
 
+    PORTION = "portion"
+    """Between the portions of a long message, in the middle of its transaction."""
+
     COMMITTING = "committing"
     COMMITTED = "committed"
     """Around the commit of each transaction of our own statements: a publish, an adoption, the readiness row."""

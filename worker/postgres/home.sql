@@ -20,6 +20,10 @@ SELECT u.checksum, substring($2::bytea FROM u.place::int FOR u.length::int)
 FROM unnest($1::text[], $3::text[], $4::text[]) AS u (checksum, place, length)
 ON CONFLICT (checksum) DO NOTHING;
 
+-- name: stored_files
+-- Which contents are stored already. $1: checksums.
+SELECT checksum FROM :"schema".bundle_file WHERE checksum = ANY ($1::text[]);
+
 -- name: insert_bundle
 -- $1: line, $2: label, $3: digest, $4: names, $5: checksums, $6: required, $7: serves, $8: order, $9: intent, $10: seal.
 INSERT INTO :"schema".bundle (line, label, digest, names, checksums, required, serves, order_policy, intent, seal)

@@ -29,8 +29,9 @@ from worker.core.planning.job import JobEvent, JobState, advance
 from worker.core.planning.readiness import required_versions
 from worker.core.value import dataclass, replace
 from worker.errors import BundleError, RefusedError
+from worker.postgres.contents import store
 from worker.postgres.faults import credible, told
-from worker.postgres.queries import as_one_value, queries, with_values
+from worker.postgres.queries import queries, with_values
 from worker.postgres.session import Session
 from worker.postgres.transaction import transaction
 
@@ -163,7 +164,7 @@ class HomeHalf:
     async def _insert(self, bundle: Bundle, intent: Intent) -> int:
         sums = _checksums(bundle)
         names, contents, *rest = _columns(bundle)
-        await self._conn.execute(self._sql["insert_files"], sums, *as_one_value(contents))
+        await store(self._conn, self._session.control, dict(zip(sums, contents, strict=True)))
         seal = None if bundle.seal is None else render_seal(bundle.seal)
         values = (self._line, bundle.label, bundle.digest, names, sums, *rest, intent.value, seal)
         new: int = await self._conn.fetchval(self._sql["insert_bundle"], *values)
@@ -290,7 +291,9 @@ def _columns(bundle: Bundle) -> tuple[list[str], list[bytes], list[str], int | N
 
 
 def _checksums(bundle: Bundle) -> list[str]:
-    return [sha256(content).hexdigest() for content in bundle.files.values()]
+    sides = (side for migration in bundle.migrations for side in (migration.up, migration.down) if side is not None)
+    known = {side.file: side.checksum for side in sides}
+    return [known.get(name) or sha256(content).hexdigest() for name, content in bundle.files.items()]
 
 
 def row_of(row: "Record") -> Row:

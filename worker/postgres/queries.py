@@ -10,7 +10,6 @@ would look through the catalogue, in four round trips on each new connection.
 import re
 from collections.abc import Sequence
 from functools import cache
-from itertools import accumulate
 from pathlib import Path
 
 from worker.core.pattern import pattern
@@ -36,12 +35,6 @@ def queries(file: str, schema: str) -> dict[str, str]:
 def with_values(sql: str, *values: str | float | Sequence[str] | None) -> str:
     """Put values in for $1, $2, …: so a statement that returns nothing needs one round trip, and can go with others."""
     return _VALUE.sub(lambda found: _literal(values[int(found[1]) - 1]), sql.rstrip().removesuffix(";"))
-
-
-def as_one_value(contents: Sequence[bytes]) -> tuple[bytes, list[str], list[str]]:
-    """Contents one behind the other, where each of them begins, counted from 1, and how long it is."""
-    places = accumulate(map(len, contents[:-1]), initial=1)
-    return b"".join(contents), list(map(str, places)), [str(len(content)) for content in contents]
 
 
 def _literal(value: str | float | Sequence[str] | None) -> str:

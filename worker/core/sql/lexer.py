@@ -6,29 +6,20 @@ of the file and with nothing else, whatever the file holds.
 """
 
 import re
-from collections.abc import Iterator
+from array import array
 from enum import Enum
+from itertools import chain, takewhile
+from operator import attrgetter, methodcaller
 
-from worker.core.sql.tokens import GAP, INNER_RUN, ROUTINE, ROUTINE_RUN, RUN, SPACE, keywords, run_end, token_end
+from worker.core.sql.places import Lines, Statement, Statements
+from worker.core.sql.tokens import GAP, INNER_RUN, PLAIN, ROUTINE, ROUTINE_RUN, RUN, SPACE, keywords, run_end, token_end
 from worker.core.value import dataclass
 
 BOM = "\ufeff"
 
 _LINE = re.compile(r"[^\r\n]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A statement's place in the file: [start, end) in characters, and its first line, counted from 1.
-
-    The text begins with its first token and ends with its semicolon. Only the last one of a file may lack that;
-    it then reaches to the last character that is no white space.
-    """
-
-    start: int
-    end: int
-    line: int
-    text: str
+_GROUP = attrgetter("lastindex")
+_PLACE = methodcaller("span", 1)
 
 
 class OpenToken(Enum):
@@ -50,55 +41,62 @@ class Unterminated:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A file taken apart: its statements, the places [start, end) of psql commands, and a token that never ends."""
+    """A file taken apart: its statements, the places [start, end) of psql commands, and a token that never ends.
 
-    statements: tuple[Statement, ...]
+    `plain` are the ranges of statements that are of a plain kind by their first word.
+    """
+
+    statements: Statements
+    plain: tuple[range, ...]
     commands: tuple[tuple[int, int], ...]
     unterminated: Unterminated | None
 
 
 def split(sql: str) -> tuple[Statement, ...]:
     """Return the statements, empty ones (`;`) among them; between them lie white space, comments, psql commands."""
-    return scan(sql).statements
+    return tuple(scan(sql).statements)
 
 
 def scan(sql: str) -> Scan:
     """Take a file apart. Never raises: what has no end reaches to the end of the file."""
     scanner = _Scanner(sql)
-    statements = tuple(scanner.statements())
-    return Scan(statements, tuple(scanner.commands), scanner.unterminated)
-
-
-def line_ends(sql: str, start: int, end: int) -> int:
-    """Return how many lines end in sql[start:end]: at LF, at CRLF as one, and at a lone CR as in PostgreSQL."""
-    ends = sql.count("\n", start, end)
-    returns = sql.count("\r", start, end)
-    return ends + returns - sql.count("\r\n", start, end) if returns else ends
+    scanner.run()
+    statements = Statements(Lines(sql), scanner.places)
+    return Scan(statements, tuple(scanner.plain), tuple(scanner.commands), scanner.unterminated)
 
 
 class _Scanner:
     """Walks through one file once, from the left to the right."""
 
-    __slots__ = ("commands", "sql", "unterminated")
+    __slots__ = ("commands", "places", "plain", "sql", "unterminated")
 
     def __init__(self, sql: str) -> None:
         self.sql = sql
+        self.places = array("I")
+        self.plain: list[range] = []
         self.commands: list[tuple[int, int]] = []
         self.unterminated: Unterminated | None = None
 
-    def statements(self) -> Iterator[Statement]:
+    def run(self) -> None:
         sql = self.sql
-        line, counted = 1, 0
         start = self._gap_end(int(sql.startswith(BOM)))
         while start < len(sql):
-            line += line_ends(sql, counted, start)
-            counted = start
-            end = self._statement_end(start)
-            text = sql[start:end]
-            if end == len(sql):
-                text = text.rstrip(SPACE)
-            yield Statement(start, start + len(text), line, text)
-            start = self._gap_end(end)
+            if (past := self._plain_end(start)) == start:
+                past = self._statement_end(start)
+                end = past if past < len(sql) else start + len(sql[start:].rstrip(SPACE))
+                self.places.extend((start, end))
+            start = self._gap_end(past)
+
+    def _plain_end(self, at: int) -> int:
+        """Take all plain statements that follow each other from `at` on, without a step of Python's for each."""
+        first = len(self.places) // 2
+        found = takewhile(_GROUP, PLAIN.finditer(self.sql, at))
+        self.places.extend(chain.from_iterable(map(_PLACE, found)))
+        past = len(self.places) // 2
+        if past == first:
+            return at
+        self.plain.append(range(first, past))
+        return self.places[-1]
 
     def _gap_end(self, at: int) -> int:
         while at < len(self.sql):

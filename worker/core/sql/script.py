@@ -1,6 +1,7 @@
 """What a migration's text is: how it must be run, and the segments that it is run by."""
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
@@ -8,11 +9,14 @@ from itertools import islice, takewhile
 from typing import NoReturn, assert_never
 
 from worker.core.bundles.migration import Directives, Transaction
-from worker.core.sql.lexer import Statement, line_ends
+from worker.core.sql.places import Statement, Statements, line_ends
 from worker.core.sql.source import blanked, read_source
 from worker.core.sql.statements import Kind, may_commit, transaction_modes
 from worker.core.sql.tokens import tokens
 from worker.errors import RefusedError
+
+PART = 512 * 1024
+"""Characters; a text that is longer is sent in parts, so that neither side has to hold many copies of it."""
 
 
 class Mode(Enum):
@@ -47,7 +51,7 @@ class Segment:
     order. `needs_session` holds the earlier ones that left a temporary object, a prepared statement or a held
     cursor, which a fresh session cannot have again; without any it is empty.
 
-    `digest` is the lower-case hex SHA-256 of, in UTF-8: the word "block" for a block and "alone" for the other kinds,
+    Its digest is the lower-case hex SHA-256 of, in UTF-8: the word "block" for a block and "alone" for the other kinds,
     LF, `begin`, LF, and the text with every CR LF and every lone CR replaced by LF.
     """
 
@@ -58,8 +62,25 @@ class Segment:
     begin: str
     session: tuple[str, ...]
     needs_session: tuple[Statement, ...]
-    statements: tuple[Statement, ...] = field(repr=False)
-    digest: str
+    statements: Statements = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """What the journal tells the segment by; computed when asked for, since most runs keep no journal."""
+        running = sha256(f"{_DIGEST_WORDS[self.kind]}\n{self.begin}\n".encode())
+        text = self.text.replace("\r\n", "\n").replace("\r", "\n")
+        for at in range(0, len(text), PART):
+            running.update(text[at : at + PART].encode("utf-8", "surrogatepass"))
+        return running.hexdigest()
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """Places in the text, behind semicolons, that cut it into parts of about `PART`, or of one statement."""
+        ends, found, last = self.statements.places[1::2], [], 0
+        while (at := bisect_left(ends, self.offset + last + PART)) < len(ends) - 1:
+            last = ends[at] - self.offset
+            found.append(last)
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +114,8 @@ def read_script(sql: str, directives: Directives) -> Script:
     """
     source = read_source(sql)
     reading = _Reading(directives.transaction)
-    for kind, statement in source.statements:
-        reading.take(kind, statement)
+    for kind, statements in source.stretches:
+        reading.take(kind, statements)
     return reading.script(source.text)
 
 
@@ -106,7 +127,7 @@ class _Part:
     begin: str
     session: tuple[str, ...]
     objects: tuple[Statement, ...]
-    statements: tuple[Statement, ...]
+    statements: Statements
 
 
 @dataclass(slots=True)
@@ -116,14 +137,23 @@ class _Reading:
     transaction: Transaction
     parts: list[_Part] = field(default_factory=list)
     blanks: list[tuple[int, int]] = field(default_factory=list)
-    run: list[tuple[Kind, Statement]] = field(default_factory=list)
+    run: list[tuple[Kind, Statements]] = field(default_factory=list)
     begin: str = ""
     opened: Statement | None = None
     session: tuple[str, ...] = ()
     objects: tuple[Statement, ...] = ()
-    body: list[Statement] = field(default_factory=list)
+    body: list[Statements] = field(default_factory=list)
 
-    def take(self, kind: Kind, statement: Statement) -> None:
+    def take(self, kind: Kind, statements: Statements) -> None:
+        """Take statements of one kind that follow each other."""
+        if kind in _HELD_BY_TRANSACTIONS:
+            self._gather(kind, statements)
+        else:
+            for index in range(len(statements)):
+                self._take_one(kind, statements[index : index + 1])
+
+    def _take_one(self, kind: Kind, alone: Statements) -> None:
+        statement = alone[0]
         match kind:
             case Kind.EMPTY | Kind.COPY_FROM_STDIN:
                 pass  # `read_source` has refused the latter
@@ -134,20 +164,15 @@ class _Reading:
             case Kind.ROLLBACK | Kind.TWO_PHASE:
                 _refuse(statement, *_REFUSALS[kind])
             case Kind.ALONE | Kind.DISCARD_ALL:
-                self._take_alone(kind, statement)
+                self._take_alone(kind, alone)
             case Kind.TRANSACTION_MODE:
-                self._take_mode(kind, statement)
+                self._take_mode(kind, alone)
             case Kind.PREFERS_ALONE if self.opened is None:
-                self._send_alone(kind, statement)
-            case (
-                Kind.PLAIN
-                | Kind.PREFERS_ALONE
-                | Kind.SAVEPOINT
-                | Kind.SESSION_OBJECT
-                | Kind.SESSION_STATE
-                | Kind.TRANSACTION_STATE
-            ):
-                self._gather(kind, statement)
+                self._send_alone(kind, alone)
+            case Kind.PREFERS_ALONE:
+                self._gather(kind, alone)
+            case Kind.PLAIN | Kind.SAVEPOINT | Kind.SESSION_OBJECT | Kind.SESSION_STATE | Kind.TRANSACTION_STATE:
+                raise AssertionError("they are taken together")
             case _:
                 assert_never(kind)
 
@@ -167,54 +192,56 @@ class _Reading:
         self.opened, self.begin = (statement, begin) if chain else (None, "")
         self.blanks.append((statement.start, statement.end))
 
-    def _take_alone(self, kind: Kind, statement: Statement) -> None:
+    def _take_alone(self, kind: Kind, alone: Statements) -> None:
         if self.opened is not None:
             _refuse(
-                statement,
+                alone[0],
                 f"cannot run inside the transaction of line {self.opened.line}",
                 "move it before that BEGIN or behind its COMMIT",
             )
-        self._send_alone(kind, statement)
+        self._send_alone(kind, alone)
 
-    def _send_alone(self, kind: Kind, statement: Statement, how: SegmentKind = SegmentKind.ALONE) -> None:
+    def _send_alone(self, kind: Kind, alone: Statements, how: SegmentKind = SegmentKind.ALONE) -> None:
         self._end_run()
-        self._add(how, (statement,))
-        self._remember(kind, statement)
+        self._add(how, alone)
+        self._remember(kind, alone)
 
-    def _take_mode(self, kind: Kind, statement: Statement) -> None:
+    def _take_mode(self, kind: Kind, alone: Statements) -> None:
         """Let BEGIN say the mode: SET TRANSACTION fails behind a query and in a subtransaction, and so later."""
         if all(before in _WITHOUT_SNAPSHOT for before, _ in self.run):
+            statement = alone[0]
             self.begin = f"{self.begin} {transaction_modes(statement.text)}".strip()
             self.blanks.append((statement.start, statement.end))
         else:
-            self._gather(kind, statement)
+            self._gather(kind, alone)
 
-    def _gather(self, kind: Kind, statement: Statement) -> None:
+    def _gather(self, kind: Kind, statements: Statements) -> None:
         outside = self.opened is None and self.transaction is Transaction.OFF
-        if outside and kind is not Kind.SESSION_STATE:
-            how = SegmentKind.ALONE if may_commit(statement.text) else SegmentKind.SINGLE
-            self._send_alone(kind, statement, how)
-        else:
-            self.run.append((kind, statement))
+        if not outside or kind is Kind.SESSION_STATE:
+            self.run.append((kind, statements))
+            return
+        for index, text in enumerate(statements.texts()):
+            how = SegmentKind.ALONE if may_commit(text) else SegmentKind.SINGLE
+            self._send_alone(kind, statements[index : index + 1], how)
 
     def _end_run(self) -> None:
         """Cut a block, unless all that was gathered is session state, which later segments carry with them."""
         if any(kind is not Kind.SESSION_STATE for kind, _ in self.run):
-            self._add(SegmentKind.BLOCK, tuple(statement for _, statement in self.run))
-        for kind, statement in self.run:
-            self._remember(kind, statement)
+            self._add(SegmentKind.BLOCK, _joined([statements for _, statements in self.run]))
+        for kind, statements in self.run:
+            self._remember(kind, statements)
         self.run.clear()
         self.begin = ""
 
-    def _add(self, kind: SegmentKind, statements: tuple[Statement, ...]) -> None:
+    def _add(self, kind: SegmentKind, statements: Statements) -> None:
         self.parts.append(_Part(kind, self.begin, self.session, self.objects, statements))
 
-    def _remember(self, kind: Kind, statement: Statement) -> None:
-        self.body.append(statement)
+    def _remember(self, kind: Kind, statements: Statements) -> None:
+        self.body.append(statements)
         if kind is Kind.SESSION_STATE:
-            self.session += (statement.text,)
+            self.session += tuple(statements.texts())
         elif kind is Kind.SESSION_OBJECT:
-            self.objects += (statement,)
+            self.objects += tuple(statements)
         elif kind is Kind.DISCARD_ALL:
             self.session, self.objects = (), ()
 
@@ -227,21 +254,23 @@ class _Reading:
         text = blanked(sql, self.blanks)
         if not self.parts or [part.kind for part in self.parts] == [SegmentKind.BLOCK]:
             begin = self.parts[0].begin if self.parts else ""
-            whole = _Part(SegmentKind.BLOCK, begin, (), (), tuple(self.body))
+            whole = _Part(SegmentKind.BLOCK, begin, (), (), _joined(self.body))
             return Script(Mode.TRANSACTIONAL, (_segment(0, whole, text, 0),))
         return Script(Mode.JOURNALLED, tuple(_cut(index, part, text) for index, part in enumerate(self.parts)))
 
 
+def _joined(stretches: Sequence[Statements]) -> Statements:
+    first, *others = stretches
+    return first.joined(others) if others else first
+
+
 def _cut(index: int, part: _Part, text: str) -> Segment:
-    start, end = part.statements[0].start, part.statements[-1].end
+    start, end = part.statements.places[0], part.statements.places[-1]
     return _segment(index, part, text[start:end], start)
 
 
 def _segment(index: int, part: _Part, text: str, offset: int) -> Segment:
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    word = _DIGEST_WORDS[part.kind]
-    digest = sha256(f"{word}\n{part.begin}\n{lines}".encode("utf-8", "surrogatepass")).hexdigest()
-    return Segment(index, part.kind, text, offset, part.begin, part.session, part.objects, part.statements, digest)
+    return Segment(index, part.kind, text, offset, part.begin, part.session, part.objects, part.statements)
 
 
 # The journal of a migration that is under way tells the segments by their digests: these words must never change.
@@ -250,6 +279,9 @@ _DIGEST_WORDS: Mapping[SegmentKind, str] = {
     SegmentKind.ALONE: "alone",
     SegmentKind.SINGLE: "alone",
 }
+_HELD_BY_TRANSACTIONS = frozenset(
+    {Kind.PLAIN, Kind.SAVEPOINT, Kind.SESSION_OBJECT, Kind.SESSION_STATE, Kind.TRANSACTION_STATE}
+)
 _WITHOUT_SNAPSHOT = frozenset({Kind.SESSION_STATE, Kind.TRANSACTION_STATE})
 _REFUSALS: Mapping[Kind, tuple[str, str]] = {
     Kind.ROLLBACK: (

@@ -1,9 +1,11 @@
 """A file's text as a server can take it: what only psql understands is blanked or refused, places stay the same."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
-from worker.core.sql.lexer import BOM, Scan, Statement, line_ends, scan
+from worker.core.sql.lexer import BOM, Scan, scan
+from worker.core.sql.places import Statements, line_ends
 from worker.core.sql.statements import Kind, classify
 from worker.core.value import dataclass
 from worker.errors import BundleError
@@ -15,10 +17,10 @@ _VISIBLE = re.compile(r"[^\r\n]")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The text, as long as the file and with its line ends, and its statements with what each of them is."""
+    """The text, as long as the file and with its line ends, and its stretches of statements that are of one kind."""
 
     text: str
-    statements: tuple[tuple[Kind, Statement], ...]
+    stretches: tuple[tuple[Kind, Statements], ...]
 
 
 def read_source(sql: str) -> Source:
@@ -29,12 +31,25 @@ def read_source(sql: str) -> Source:
     """
     text = _without_dump_lines(sql)
     scanned = scan(text)
-    statements = tuple((classify(statement.text), statement) for statement in scanned.statements)
-    fault = min((*_statement_faults(statements), *_lexical_faults(text, scanned)), default=None)
+    stretches = tuple(_stretches(scanned))
+    fault = min((*_statement_faults(stretches), *_lexical_faults(text, scanned)), default=None)
     if fault is not None:
         offset, what, hint = fault
         raise BundleError(f"line {1 + line_ends(text, 0, offset)}: {what}", hint=hint)
-    return Source(text, statements)
+    return Source(text, stretches)
+
+
+def _stretches(scanned: Scan) -> Iterator[tuple[Kind, Statements]]:
+    done = 0
+    for plain in (*scanned.plain, range(len(scanned.statements), len(scanned.statements))):
+        between = scanned.statements[done : plain.start]
+        for kind, same in groupby(map(classify, between.texts())):
+            past = done + sum(1 for _ in same)
+            yield kind, scanned.statements[done:past]
+            done = past
+        if plain:
+            yield Kind.PLAIN, scanned.statements[plain.start : plain.stop]
+        done = plain.stop
 
 
 def blanked(text: str, places: Iterable[tuple[int, int]]) -> str:
@@ -48,7 +63,7 @@ def blanked(text: str, places: Iterable[tuple[int, int]]) -> str:
 
 def _without_dump_lines(sql: str) -> str:
     places = [(0, 1)] if sql.startswith(BOM) else []
-    if "restrict" in sql:
+    if "\\restrict" in sql or "\\unrestrict" in sql:
         places += [place for place in scan(sql).commands if _RESTRICT.match(sql, place[0])]
     return blanked(sql, places)
 
@@ -56,11 +71,11 @@ def _without_dump_lines(sql: str) -> str:
 Fault = tuple[int, str, str]
 
 
-def _statement_faults(statements: Iterable[tuple[Kind, Statement]]) -> Iterable[Fault]:
-    for kind, statement in statements:
+def _statement_faults(stretches: Iterable[tuple[Kind, Statements]]) -> Iterable[Fault]:
+    for kind, statements in stretches:
         if kind is Kind.COPY_FROM_STDIN:
             yield (
-                statement.start,
+                statements.places[0],
                 "COPY FROM stdin has no client to read from",
                 "use INSERT, or COPY FROM a server file",
             )

@@ -12,6 +12,7 @@ from itertools import islice
 SPACE = " \t\r\n\f\v"
 
 _TURNS = 512
+_DEPTH = 3
 
 
 def _outside(inside: str) -> str:
@@ -65,6 +66,23 @@ _GAP = rf"(?:[{SPACE}]++|{_LINE_COMMENT}|{_FLAT_COMMENT})"
 
 GAP = re.compile(rf"{_GAP}{{0,{_TURNS}}}")
 """White space and comments, up to a nested comment or a token."""
+
+# Of what begins with these words, nothing matters but where it ends.
+_PLAIN_WORDS = "insert|update|delete|merge|truncate|comment|grant|revoke"
+_PLAIN_TOKENS = rf"""[^;()'"$\\/\-]++|(?<![eE]){_STRING}|{_IDENTIFIER}|{_LINE_COMMENT}|{_OPERATORS}"""
+
+
+def _nested(depth: int) -> str:
+    inner = rf"|\((?:{_nested(depth - 1)}){{0,{_TURNS}}}\)" if depth else ""
+    return _PLAIN_TOKENS + inner
+
+
+PLAIN = re.compile(
+    rf"((?ai:{_PLAIN_WORDS})(?!{_PART})(?:{_nested(_DEPTH)}){{0,{_TURNS}}};)"
+    rf"(?:[{SPACE}]++|{_LINE_COMMENT}){{0,{_TURNS}}}|.",
+    re.DOTALL,
+)
+"""A whole statement of a plain kind with easy tokens, as group 1, and the white space behind it; else a character."""
 
 _OR_REPLACE = rf"(?:(?ai:or){_GAP}{{1,{_TURNS}}}(?ai:replace){_GAP}{{1,{_TURNS}}})?"
 ROUTINE = re.compile(rf"(?ai:create){_GAP}{{1,{_TURNS}}}{_OR_REPLACE}(?ai:function|procedure)(?!{_PART})")
