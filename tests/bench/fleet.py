@@ -21,7 +21,7 @@ import asyncpg
 
 from tests.fixtures.cluster import Server, running_server
 from tests.fixtures.installations import installations
-from worker.core.fleet import REGISTERED
+from worker.core.fleet.declared import REGISTERED
 from worker.postgres.fleet import LEASE_SECONDS
 from worker.postgres.queries import queries
 

@@ -21,7 +21,8 @@ from worker.postgres.fleet import LEASE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.core.fleet import Count, Group
+    from worker.core.fleet.count import Count
+    from worker.core.fleet.declared import Group
 
 _LOST = Backoff(first=0.25, ceiling=5.0)
 _REST_SECONDS = 0.25

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from worker.core.fleet import REGISTERED, Count, Declared
+from worker.core.fleet.count import Count
+from worker.core.fleet.declared import REGISTERED, Declared
 from worker.core.target import Target
 from worker.core.value import dataclass
 from worker.postgres.faults import told
