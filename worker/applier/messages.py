@@ -60,7 +60,7 @@ class Work:
     """One side of one migration on a held target, and what to record of it.
 
     `version_after` is the version table's value once it is done. `began` is when the run began, by the session's
-    clock. `also` is SQL that commits together with it.
+    clock. `also` is SQL that commits together with it, `since` SQL for when its transaction began.
     """
 
     held: Held
@@ -71,6 +71,7 @@ class Work:
     version_after: int | None
     began: float
     also: tuple[str, ...] = ()
+    since: str = "transaction_timestamp()"
 
     @property
     def side(self) -> Side | None:
@@ -140,6 +141,13 @@ def _inner(message: Message) -> str:
     if not (message.head.startswith(_BEGIN) and message.tail.endswith(_COMMIT)):
         raise AssertionError("only transactions that ask for no mode of their own can be joined")
     return replace(message, head=message.head.removeprefix(_BEGIN), tail=message.tail.removesuffix(_COMMIT)).text
+
+
+def since_last_sql(held: Held) -> str:
+    """SQL for when the transaction before ended: all transactions of one message have the message's timestamp."""
+    ledger = f"{quote_identifier(held.session.control)}.ledger"
+    mine = f"l.target = {quote_literal(held.target.name)} AND l.epoch = {held.epoch}"
+    return f"coalesce((SELECT max(l.applied_at) FROM {ledger} AS l WHERE {mine}), transaction_timestamp())"
 
 
 def progress(work: Work, segment: Segment, timeouts: Timeouts) -> Message:
@@ -230,7 +238,7 @@ def _ledger(work: Work) -> str:
 def _duration(work: Work) -> str:
     """SQL for the milliseconds of the whole run: what went before this transaction, and the transaction itself."""
     before = (work.held.session.clock() - work.began) * 1000
-    return f"{before:.3f} + extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000"
+    return f"{before:.3f} + extract(epoch FROM clock_timestamp() - {work.since}) * 1000"
 
 
 def _kept(work: Work, columns: str) -> str:

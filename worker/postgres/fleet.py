@@ -67,14 +67,27 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Finished:
+    """A job that ended well and is not recorded yet: under which epoch, how many migrations, how many seconds."""
+
+    epoch: int
+    applied: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """What came of a claim; `settles` says that the bundle need not be looked at again, `pause` is in seconds."""
+    """What came of a claim; `settles` says that the bundle need not be looked at again, `pause` is in seconds.
+
+    `job` is recorded together with it.
+    """
 
     claim: Claim
     end: End
     problem: Problem | None = None
     settles: bool = True
     pause: float = 0.0
+    job: Finished | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +178,7 @@ class FleetHalf:
     async def give_back(self, done: Sequence[Done]) -> None:
         """Say what came of claims, and give their leases back."""
         async with told(self._session, "giving leases back"):
+            await self._finish([(each.claim, each.job) for each in done if each.job is not None])
             await self._conn.execute(
                 self._sql["give_back"],
                 self._worker,
@@ -173,6 +187,19 @@ class FleetHalf:
                 [None if each.end is End.INTERRUPTED else each.end.value for each in done],
                 [None if each.problem is None else each.problem.document for each in done],
                 [f"{each.pause:g}" for each in done],
+            )
+
+    async def _finish(self, jobs: Sequence[tuple[Claim, Finished]]) -> None:
+        """Record jobs that ended well; what is lost of it is found out again by the next look at the target."""
+        if jobs:
+            await self._conn.execute(
+                self._sql["finish"],
+                self._worker,
+                [str(claim.id) for claim, _ in jobs],
+                [str(claim.bundle) for claim, _ in jobs],
+                [str(job.epoch) for _, job in jobs],
+                [str(job.applied) for _, job in jobs],
+                [f"{job.seconds:.3f}" for _, job in jobs],
             )
 
     async def retry(self, sources: Sequence[str], names: Sequence[str] | None) -> tuple[str, ...]:

@@ -111,6 +111,32 @@ SET claimed_by = NULL,
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS u (id, bundle, outcome, problem, pause)
 WHERE t.id = u.id::bigint AND t.claimed_by = $1;
 
+-- name: finish
+-- Record jobs that ended well, made if need be; open jobs of their targets for other bundles are not needed any more. A
+-- job of a later epoch is not touched. $1: worker, $2: targets, $3: bundles, $4: epochs, $5: migrations applied, $6:
+-- seconds.
+WITH done AS (
+    SELECT u.target::bigint AS target_id, u.bundle::bigint AS bundle_id, u.epoch::bigint AS epoch, u.applied::int AS applied,
+        u.seconds::float8 * interval '1 second' AS took
+    FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS u (target, bundle, epoch, applied, seconds)
+), gone AS (
+    UPDATE :"schema".job AS other SET state = 'superseded', finished_at = clock_timestamp()
+    FROM done AS d
+    WHERE other.target_id = d.target_id AND other.bundle_id <> d.bundle_id AND other.state NOT IN ('succeeded', 'superseded')
+        AND (other.epoch IS NULL OR other.epoch < d.epoch)
+    RETURNING other.id
+), ended AS (
+    INSERT INTO :"schema".job AS j (target_id, bundle_id, state, attempts, worker, epoch, applied, started_at, finished_at)
+    SELECT target_id, bundle_id, 'succeeded', 1, $1, epoch, applied, clock_timestamp() - took, clock_timestamp() FROM done
+    ON CONFLICT (target_id, bundle_id) DO UPDATE SET state = excluded.state, attempts = j.attempts + 1,
+        worker = excluded.worker, epoch = excluded.epoch, applied = excluded.applied, failure = NULL,
+        started_at = excluded.started_at, finished_at = excluded.finished_at
+    WHERE j.epoch IS NULL OR j.epoch <= excluded.epoch
+    RETURNING j.id
+)
+INSERT INTO :"schema".job_event (job_id, state, worker)
+SELECT id, 'superseded', $1 FROM gone UNION ALL SELECT id, 'succeeded', $1 FROM ended;
+
 -- name: retry
 -- Have what ended badly, or was left alone, tried again. $1: sources, $2: names or null for all, $3: worker.
 WITH again AS (
@@ -149,31 +175,42 @@ SELECT name FROM steered;
 SELECT name FROM :"schema".target WHERE source = ANY ($1::text[]) AND name = ANY ($2::text[]) AND gone_at IS NULL;
 
 -- name: counts
--- The fleet by line, wanted bundle and state. $1: sources or null for all.
-SELECT g.line, b.label AS wanted, g.state, sum(g.targets)::bigint AS targets
-FROM (
-    SELECT t.line, t.settled,
-        CASE
-            WHEN t.paused_at IS NOT NULL THEN 'paused'
-            WHEN t.claimed_by IS NOT NULL AND t.claimed_until >= now() THEN 'running'
-            ELSE coalesce(t.outcome, 'due')
-        END AS state,
-        count(*) AS targets
+-- The fleet by line, wanted bundle and state. $1: sources or null for all. All targets are counted by one index, and
+-- those that are paused or worked at once more by another one: they are taken from what they would be otherwise.
+WITH counted AS (
+    SELECT t.line, t.settled, t.outcome, NULL AS state, count(*) AS targets
     FROM :"schema".target AS t
     WHERE t.source IS NOT NULL AND t.gone_at IS NULL AND ($1::text[] IS NULL OR t.source = ANY ($1::text[]))
-    GROUP BY 1, 2, 3
-) AS raw
-CROSS JOIN LATERAL (SELECT raw.*) AS g0
-LEFT JOIN LATERAL (
-    SELECT id, label FROM :"schema".bundle
-    WHERE line = g0.line AND withdrawn_at IS NULL AND wanted_seq IS NOT NULL ORDER BY wanted_seq DESC LIMIT 1
-) AS b ON true
-CROSS JOIN LATERAL (
-    SELECT g0.line, g0.targets,
-        CASE WHEN g0.state IN ('paused', 'running', 'unreachable', 'waiting') OR b.id IS NULL OR g0.settled = b.id
-            THEN g0.state ELSE 'due' END AS state
-) AS g
-GROUP BY 1, 2, 3
+    GROUP BY t.line, t.source, t.settled, t.outcome
+), apart AS (
+    SELECT t.line, t.settled, t.outcome, 'paused' AS state, count(*) AS targets
+    FROM :"schema".target AS t
+    WHERE t.source IS NOT NULL AND t.gone_at IS NULL AND t.paused_at IS NOT NULL
+        AND ($1::text[] IS NULL OR t.source = ANY ($1::text[]))
+    GROUP BY t.line, t.source, t.settled, t.outcome
+    UNION ALL
+    SELECT t.line, t.settled, t.outcome, 'running', count(*)
+    FROM :"schema".target AS t
+    WHERE t.source IS NOT NULL AND t.gone_at IS NULL AND t.paused_at IS NULL AND t.claimed_by IS NOT NULL
+        AND t.claimed_until >= now() AND ($1::text[] IS NULL OR t.source = ANY ($1::text[]))
+    GROUP BY t.line, t.source, t.settled, t.outcome
+), head AS (
+    SELECT DISTINCT ON (line) line, id, label FROM :"schema".bundle
+    WHERE withdrawn_at IS NULL AND wanted_seq IS NOT NULL ORDER BY line, wanted_seq DESC
+), raw AS (
+    SELECT line, settled, outcome, state, targets FROM counted
+    UNION ALL SELECT line, settled, outcome, state, targets FROM apart
+    UNION ALL SELECT line, settled, outcome, NULL, -targets FROM apart
+)
+SELECT r.line, h.label AS wanted,
+    CASE
+        WHEN r.state IS NOT NULL THEN r.state
+        WHEN r.outcome IN ('unreachable', 'waiting') OR h.id IS NULL OR r.settled = h.id THEN coalesce(r.outcome, 'due')
+        ELSE 'due'
+    END AS state,
+    sum(r.targets)::bigint AS targets
+FROM raw AS r LEFT JOIN head AS h USING (line)
+GROUP BY 1, 2, 3 HAVING sum(r.targets) > 0
 ORDER BY 1, 2, 3;
 
 -- name: troubled

@@ -8,6 +8,8 @@ round trips on each new connection.
 """
 
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +17,27 @@ from worker.core.pattern import pattern
 from worker.core.target import quote_identifier, quote_literal
 
 _NAME = pattern(r"^-- name: (\w+)\n(?:--.*\n)*", re.MULTILINE)
+
+
+_PLACE = pattern(r"\$(\d+)")
+
+Value = str | int | datetime | list[str] | None
+"""What a query of ours is given."""
+
+
+def with_values(sql: str, values: Sequence[Value]) -> str:
+    """Write the values into a query, for a message of several statements, which takes none beside it."""
+    return _PLACE.sub(lambda place: _literal(values[int(place[1]) - 1]), sql)
+
+
+def _literal(value: Value) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case list():
+            return f"ARRAY[{', '.join(map(quote_literal, value))}]::pg_catalog.text[]"
+        case _:
+            return quote_literal(str(value))
 
 
 def with_schema(sql: str, schema: str) -> str:

@@ -17,7 +17,7 @@ from worker.core.value import dataclass
 from worker.errors import RefusedError
 from worker.postgres.faults import credible, told
 from worker.postgres.lock import Held
-from worker.postgres.queries import queries
+from worker.postgres.queries import Value, queries, with_values
 from worker.postgres.session import Session
 
 if TYPE_CHECKING:
@@ -186,10 +186,7 @@ class TargetHalf:
     async def ensure_version_table(self) -> None:
         """Create the version table in golang-migrate's form where it is missing."""
         async with told(self._session, f"creating {self._target.name}"):
-            await self._conn.execute(
-                f"CREATE TABLE IF NOT EXISTS {self._target.relation} "
-                "(version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
-            )
+            await self._conn.execute(ensure_version_table_sql(self._target))
 
     async def rivals(self, *, has_control: bool) -> tuple[str, ...]:
         """Names of other golang-migrate tables that hold a version and belong to no target of ours."""
@@ -269,23 +266,8 @@ class TargetHalf:
 
     async def write_readiness(self, row: Readiness, wanted_at: datetime | None) -> float | None:
         """Write the readiness row, and tell the gates; returns the seconds since `wanted_at`."""
-        seconds: float | None = await self._conn.fetchval(
-            self._sql["write_readiness"],
-            self._target.name,
-            row.bundle,
-            list(map(str, row.versions)),
-            row.lowest_pending,
-            list(map(str, row.deferred)),
-            list(row.bundles),
-            row.serves,
-            row.version_table.value,
-            row.identity.system_identifier,
-            row.identity.database_oid,
-            row.epoch,
-            self._worker,
-            wanted_at,
-            f"{self._session.control}_ready",
-        )
+        values = _readiness_values(self._session, self._target, row, wanted_at)
+        seconds: float | None = await self._conn.fetchval(self._sql["write_readiness"], *values)
         return seconds
 
     async def recorded_from(self) -> dict[int, str]:
@@ -319,6 +301,38 @@ def version_row_sql(target: Target, version: int | None, *, dirty: bool) -> str:
         return f"DELETE FROM {target.relation}"
     values = f"{version}, {'true' if dirty else 'false'}"
     return f"DELETE FROM {target.relation}; INSERT INTO {target.relation} (version, dirty) VALUES ({values})"
+
+
+def ensure_version_table_sql(target: Target) -> str:
+    """SQL that creates the version table in golang-migrate's form where it is missing."""
+    return f"CREATE TABLE IF NOT EXISTS {target.relation} (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
+
+
+def readiness_sql(held: Held, row: Readiness, wanted_at: datetime | None) -> str:
+    """SQL that writes the readiness row, and tells the gates, in the transaction of what it states."""
+    sql = queries("target", held.session.control)["write_readiness"].rstrip().rstrip(";")
+    return with_values(sql, _readiness_values(held.session, held.target, row, wanted_at))
+
+
+def _readiness_values(
+    session: Session, target: Target, row: Readiness, wanted_at: datetime | None
+) -> tuple[Value, ...]:
+    return (
+        target.name,
+        row.bundle,
+        list(map(str, row.versions)),
+        row.lowest_pending,
+        list(map(str, row.deferred)),
+        list(row.bundles),
+        row.serves,
+        row.version_table.value,
+        row.identity.system_identifier,
+        row.identity.database_oid,
+        row.epoch,
+        session.worker,
+        wanted_at,
+        f"{session.control}_ready",
+    )
 
 
 def first_fence_sql(held: Held) -> str:
