@@ -44,7 +44,7 @@ class Sights:
         async with self._looking.setdefault(claim.database, anyio.Lock()):
             if claim.id not in self._seen:
                 near = (claim, *(each for each in others if _is_beside(each, claim) and each.id not in self._seen))
-                seen = await _bounded(session, near)
+                seen = await glimpses(session, near)
                 self._seen |= dict.fromkeys((each.id for each in near), None) | seen
             return self._seen.pop(claim.id)
 
@@ -58,7 +58,12 @@ def _is_beside(one: Claim, other: Claim) -> bool:
     return one is not other and (one.database, one.line) == (other.database, other.line)
 
 
-async def _bounded(session: Session, claims: Sequence[Claim]) -> dict[int, Glimpse | None]:
+async def glimpses(session: Session, claims: Sequence[Claim]) -> dict[int, Glimpse | None]:
+    """Look at claims of one database and line, by their ids; what is not there has to be looked at alone.
+
+    Raises:
+        ConnectionLostError: The connection broke.
+    """
     with anyio.move_on_after(_SECONDS):
         try:
             return await _looked(session, claims)

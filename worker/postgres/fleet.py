@@ -170,6 +170,21 @@ class FleetHalf:
             )
         return tuple(map(_claim, rows))
 
+    async def settled(
+        self, sources: Sequence[str], names: Sequence[str] | None, after: int, limit: int
+    ) -> tuple[Claim, ...]:
+        """Targets that are taken to be as wanted, behind an id, in order; nothing is claimed."""
+        picked = None if names is None else list(names)
+        async with told(self._session, "reading the settled targets"):
+            rows = await self._conn.fetch(self._sql["settled"], list(sources), picked, after, limit)
+        return tuple(map(_claim, rows))
+
+    async def unsettle(self, claims: Sequence[Claim]) -> None:
+        """Have targets that are not as wanted due again."""
+        ids, bundles = [str(each.id) for each in claims], [str(each.bundle) for each in claims]
+        async with told(self._session, "having targets looked at again"):
+            await self._conn.execute(self._sql["unsettle"], ids, bundles)
+
     async def renew(self) -> None:
         """Renew this worker's leases."""
         async with told(self._session, "renewing leases"):

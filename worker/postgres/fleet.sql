@@ -1,24 +1,27 @@
 -- name: sync
 -- Write what differs of the declared targets; those of a source in $7 that are not declared are marked as gone.
 -- $1: names, $2: lines, $3: databases, $4: schemas, $5: version tables, $6: sources, $7: sources that were read whole,
--- $8: paths, each as one text with a line's end between the schemas.
-WITH declared AS (
+-- $8: paths, each as one text with a line's end between the schemas. What differs is found by EXCEPT, whose price is
+-- linear whatever the server takes the tables' sizes for; what is as declared is not even locked.
+WITH declared AS MATERIALIZED (
     SELECT d.name, d.line, d.database, d.schema, d.version_table, d.source,
         CASE WHEN d.path <> '' THEN string_to_array(d.path, chr(10)) END AS path
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $8::text[])
         AS d (name, line, database, schema, version_table, source, path)
+), known AS (
+    SELECT name, line, database, schema, version_table, source, path FROM :"schema".target
+    WHERE source IS NOT NULL AND gone_at IS NULL
 ), written AS (
     INSERT INTO :"schema".target AS t (name, line, database, schema, version_table, source, path)
     SELECT name, line, database, schema, version_table, source, path FROM declared
+    EXCEPT SELECT name, line, database, schema, version_table, source, path FROM known
     ON CONFLICT (name) DO UPDATE SET line = excluded.line, database = excluded.database, schema = excluded.schema,
         version_table = excluded.version_table, source = excluded.source, path = excluded.path, gone_at = NULL
-    WHERE (t.line, t.database, t.schema, t.version_table, t.source, t.path, t.gone_at) IS DISTINCT FROM
-        (excluded.line, excluded.database, excluded.schema, excluded.version_table, excluded.source, excluded.path, NULL)
     RETURNING 1
 ), gone AS (
     UPDATE :"schema".target AS t SET gone_at = clock_timestamp()
-    WHERE t.source = ANY ($7::text[]) AND t.gone_at IS NULL AND NOT EXISTS (
-        SELECT FROM declared AS d WHERE d.name = t.name)
+    FROM (SELECT name FROM known WHERE source = ANY ($7::text[]) EXCEPT SELECT name FROM declared) AS g
+    WHERE t.name = g.name AND t.gone_at IS NULL
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM written) AS written, (SELECT count(*) FROM gone) AS gone;
@@ -95,6 +98,26 @@ SET claimed_by = $1, claimed_pid = pg_backend_pid(), claimed_until = clock_times
 FROM due AS d
 WHERE t.id = d.id
 RETURNING t.id, t.name, t.line, t.database, t.schema, t.version_table, t.source, t.path, d.bundle, d.label;
+
+-- name: settled
+-- Targets that are taken to be as wanted, in order. $1: sources, $2: names or null for all, $3: the last id that was
+-- read, $4: how many.
+SELECT t.id, t.name, t.line, t.database, t.schema, t.version_table, t.source, t.path, b.id AS bundle, b.label
+FROM :"schema".target AS t
+JOIN (
+    SELECT DISTINCT ON (line) line, id, label FROM :"schema".bundle
+    WHERE withdrawn_at IS NULL AND wanted_seq IS NOT NULL ORDER BY line, wanted_seq DESC
+) AS b ON b.line = t.line AND b.id = t.settled
+WHERE t.id > $3 AND t.source = ANY ($1::text[]) AND ($2::text[] IS NULL OR t.name = ANY ($2::text[]))
+    AND t.outcome = 'succeeded' AND t.gone_at IS NULL AND t.paused_at IS NULL AND t.claimed_by IS NULL
+ORDER BY t.id LIMIT $4;
+
+-- name: unsettle
+-- Have targets looked at again that nobody works at, and that came to no other end meanwhile. $1: ids, $2: the bundles
+-- that they were settled with.
+UPDATE :"schema".target AS t SET settled = NULL, outcome = NULL
+FROM unnest($1::text[], $2::text[]) AS u (id, bundle)
+WHERE t.id = u.id::bigint AND t.settled = u.bundle::bigint AND t.claimed_by IS NULL;
 
 -- name: renew
 -- $1: worker, $2: the lease's seconds.
