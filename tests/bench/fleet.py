@@ -1,6 +1,7 @@
 """What a fleet costs: schemas and databases against psql and dbmate in turns, and a home half with many targets.
 
     python -m tests.bench.fleet [--schemas 100,200] [--databases 20] [--rounds 3] [--rows 100,1000,10000,100000]
+    python -m tests.bench.fleet --alone --rounds 1 --schemas 2000 --databases 200 --rows ""
 
 One server with default durability; whole processes from start to exit, four at a time where a process does one target;
 each turn begins with a new database and is checked. Seconds are medians, ratios medians of each round's. The processes
@@ -17,8 +18,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count as numbers
 from pathlib import Path
 
 import asyncpg
@@ -42,6 +43,7 @@ _TENANTS = "[[targets]]\nschemas_query = \"SELECT nspname FROM pg_namespace WHER
 _DATABASES = "[[targets]]\ndatabases_query = \"SELECT datname FROM pg_database WHERE datname LIKE 'tenant%'\"\n"
 _LIMITS = f"[limits]\nworkers = {AT_ONCE}\nper_database = {AT_ONCE}\n"
 _LINE = "schema_migrations"
+_NUMBERS = numbers(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,13 @@ def main() -> None:
     parser.add_argument("--databases", type=_numbers, default=())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=_numbers, default=(100, 1000, 10_000, 100_000))
+    parser.add_argument("--alone", action="store_true", help="without the peers, for thousands of targets")
     asked = parser.parse_args()
     with (
         running_server(15, installations()[15], Durability.AS_SHIPPED) as server,
         tempfile.TemporaryDirectory(prefix="tidegate-fleet-") as folder,
     ):
-        bench = _Bench(server, Path(folder))
+        bench = _Bench(server, Path(folder), () if asked.alone else ("psql", "dbmate"))
         if asked.schemas or asked.databases:
             bench.apply(asked.schemas, asked.databases, asked.rounds)
         if asked.rows:
@@ -110,11 +113,12 @@ def _clean() -> dict[str, str]:
 
 
 class _Bench:
-    def __init__(self, server: Server, folder: Path) -> None:
+    def __init__(self, server: Server, folder: Path, peers: Sequence[str]) -> None:
         self._server = server
         self._folder = folder
         self._own = _found("tidegate") or ""
-        self._dbmate = _found("dbmate")
+        self._peers = peers
+        self._dbmate = _found("dbmate") if "dbmate" in peers else None
         self._files = folder / "files"
         self._theirs = folder / "dbmate"
         self._files.mkdir()
@@ -130,13 +134,13 @@ class _Bench:
         _say("targets", "psql s", "dbmate s", "tidegate s", "/ psql", "/ dbmate", "again s", "MiB", "load")
         _say(*["---"] * 9)
         for count in schemas:
-            self._subject(f"{count} schemas", rounds, lambda number, count=count: self._schemas(number, count))
+            self._subject(f"{count} schemas", rounds, lambda count=count: self._schemas(count))
         for count in databases:
-            self._subject(f"{count} databases", rounds, lambda number, count=count: self._databases(number, count))
+            self._subject(f"{count} databases", rounds, lambda count=count: self._databases(count))
         _say("")
 
-    def _subject(self, name: str, rounds: int, turn: Callable[[int], tuple[float, float, Took, Took]]) -> None:
-        turns = [turn(number) for number in range(rounds)]
+    def _subject(self, name: str, rounds: int, turn: Callable[[], tuple[float, float, Took, Took]]) -> None:
+        turns = [turn() for _ in range(rounds)]
         psql, dbmate, ours, again = zip(*turns, strict=True)
         own = [each.seconds for each in ours]
 
@@ -148,33 +152,28 @@ class _Bench:
         memory = max(each.memory for each in ours)
         _say(name, *shown, ratio(psql), ratio(dbmate), f"{once_more:.2f}", f"{memory:.0f}", _load())
 
-    def _schemas(self, number: int, count: int) -> tuple[float, float, Took, Took]:
+    def _schemas(self, count: int) -> tuple[float, float, Took, Took]:
         names = [f"tenant_{n}" for n in range(count)]
+        psql = self._psql_schemas(names) if "psql" in self._peers else 0.0
+        dbmate = self._dbmate_schemas(names) if self._dbmate else 0.0
+        database = self._database(names)
+        return psql, dbmate, *self._ours(database, _TENANTS, database, count)
 
-        def peer(call: Callable[[str, list[str]], float]) -> float:
-            with self._database(f"peer_{number}", names) as dsn:
-                return call(dsn, names)
-
-        theirs = peer(self._psql_schemas), peer(self._dbmate_schemas) if self._dbmate else 0.0
-        with self._database(f"ours_{number}", names) as dsn:
-            return *theirs, *self._ours(dsn, _TENANTS, f"ours_{number}", count)
-
-    def _databases(self, number: int, count: int) -> tuple[float, float, Took, Took]:
-        names = [f"tenant_{number}_{n}" for n in range(count)]
-        spare = [f"spare_{number}_{n}" for n in range(count)]
-        self._each(f'CREATE DATABASE "{name}"' for name in (*names, *spare))
+    def _databases(self, count: int) -> tuple[float, float, Took, Took]:
+        theirs = [self._database() for _ in range(count if "psql" in self._peers else 0)]
         script = self._script('exec psql -X -q -v ON_ERROR_STOP=1 "$1"', *(f"-f {file}" for file in self._sorted()))
-        psql = self._four(script, [self._server.dsn(name) for name in spare])
-        self._each(f'DROP DATABASE "{name}" WITH (FORCE)' for name in spare)
-        with self._database(f"home_{number}", ()) as dsn:
-            took = self._ours(dsn, _DATABASES, names[-1], 1)
-            sql = "SELECT count(*) FROM tidegate.target WHERE outcome = 'succeeded'"
-            assert int(self._server.psql(sql, database=f"home_{number}")) == count
-        self._each(f'DROP DATABASE "{name}" WITH (FORCE)' for name in names)
+        psql = self._four(script, [self._server.dsn(name) for name in theirs]) if theirs else 0.0
+        home, names = self._database(), [f"tenant_{next(_NUMBERS)}" for _ in range(count)]
+        self._each(f"CREATE DATABASE {name}" for name in names)
+        took = self._ours(home, _DATABASES, names[-1], 1)
+        sql = "SELECT count(*) FROM tidegate.target WHERE outcome = 'succeeded'"
+        assert int(self._server.psql(sql, database=home)) == count
+        self._each(f"ALTER DATABASE {name} RENAME TO done_{name}" for name in names)
         return psql, 0.0, *took
 
-    def _ours(self, dsn: str, targets: str, database: str, count: int) -> tuple[Took, Took]:
+    def _ours(self, home: str, targets: str, database: str, count: int) -> tuple[Took, Took]:
         """Bring all of them, and once more, where nothing is to be done; `count` of them lie in `database`."""
+        dsn = self._server.dsn(home)
         file = self._folder / "fleet.toml"
         file.write_text(targets + _LIMITS)
         command = [self._own, "up", "--fleet", file, "--source", self._files]
@@ -184,13 +183,14 @@ class _Bench:
         assert int(done) == count * MIGRATIONS, done
         return took, _process(command, DB_URL=dsn)
 
-    def _psql_schemas(self, dsn: str, names: list[str]) -> float:
+    def _psql_schemas(self, names: list[str]) -> float:
+        dsn = self._server.dsn(self._database(names))
         files = (f"-f {file}" for file in self._sorted())
         call = f'PGOPTIONS="-c search_path=$1" exec psql -X -q -v ON_ERROR_STOP=1 "{dsn}"'
         return self._four(self._script(call, *files), names)
 
-    def _dbmate_schemas(self, dsn: str, names: list[str]) -> float:
-        url = f"{dsn}?sslmode=disable&search_path=$1"
+    def _dbmate_schemas(self, names: list[str]) -> float:
+        url = f"{self._server.dsn(self._database(names))}?sslmode=disable&search_path=$1"
         call = f'exec "{self._dbmate}" -u "{url}" -d "{self._theirs}" --no-dump-schema migrate'
         return self._four(self._script(call), names)
 
@@ -209,14 +209,14 @@ class _Bench:
     def _each(self, statements: Iterator[str]) -> None:
         self._server.psql(";\n".join(statements))
 
-    @contextmanager
-    def _database(self, name: str, schemas: Sequence[str]) -> Iterator[str]:
+    def _database(self, schemas: Sequence[str] = ()) -> str:
+        """A new one. It goes with the server: to drop one of many thousand tables takes longer than to make them."""
+        name = f"bench_{next(_NUMBERS)}"
         self._server.psql(f"CREATE DATABASE {name}")
         for first in range(0, len(schemas), 100):
             made = "".join(f"CREATE SCHEMA {each};" for each in schemas[first : first + 100])
             self._server.psql(made, database=name)
-        yield self._server.dsn(name)
-        self._server.psql(f"DROP DATABASE {name} WITH (FORCE)")
+        return name
 
     async def home(self, rows: Sequence[int]) -> None:
         """Declare, count and claim many targets, of which half are due and one in two thousand failed."""
@@ -227,8 +227,7 @@ class _Bench:
         (self._folder / "one").mkdir()
         (self._folder / "one" / "0001_a.up.sql").write_text("SELECT 1")
         for count in rows:
-            with self._database(f"home_of_{count}", ()) as dsn:
-                await self._home(dsn, count)
+            await self._home(self._server.dsn(self._database()), count)
 
     async def _home(self, dsn: str, count: int) -> None:
         file = self._folder / "rows.toml"

@@ -34,9 +34,10 @@ from worker.jobs.site import Report, Request, Result, Site
 from worker.jobs.work import work_out
 from worker.postgres.fleet_sight import Recorded, recorded_under
 from worker.postgres.lock import Held, Keys, hold, raise_fence
+from worker.postgres.readiness_row import readiness_sql
 from worker.postgres.session import Session
 from worker.postgres.sight import see
-from worker.postgres.target_half import ensure_version_table_sql, readiness_sql
+from worker.postgres.target_half import ensure_version_table_sql
 
 SECONDS = 1.0
 """A message that takes longer is cancelled: nobody sees whom it keeps waiting."""

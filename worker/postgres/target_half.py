@@ -17,7 +17,8 @@ from worker.core.value import dataclass
 from worker.errors import RefusedError
 from worker.postgres.faults import credible, told
 from worker.postgres.lock import Held
-from worker.postgres.queries import Value, queries, with_values
+from worker.postgres.queries import queries
+from worker.postgres.readiness_row import readiness_values
 from worker.postgres.session import Session
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ class TargetHalf:
 
     async def write_readiness(self, row: Readiness, wanted_at: datetime | None) -> float | None:
         """Write the readiness row, and tell the gates; returns the seconds since `wanted_at`."""
-        values = _readiness_values(self._session, self._target, row, wanted_at)
+        values = readiness_values(self._session, self._target, row, wanted_at)
         seconds: float | None = await self._conn.fetchval(self._sql["write_readiness"], *values)
         return seconds
 
@@ -306,33 +307,6 @@ def version_row_sql(target: Target, version: int | None, *, dirty: bool) -> str:
 def ensure_version_table_sql(target: Target) -> str:
     """SQL that creates the version table in golang-migrate's form where it is missing."""
     return f"CREATE TABLE IF NOT EXISTS {target.relation} (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
-
-
-def readiness_sql(held: Held, row: Readiness, wanted_at: datetime | None) -> str:
-    """SQL that writes the readiness row, and tells the gates, in the transaction of what it states."""
-    sql = queries("target", held.session.control)["write_readiness"].rstrip().rstrip(";")
-    return with_values(sql, _readiness_values(held.session, held.target, row, wanted_at))
-
-
-def _readiness_values(
-    session: Session, target: Target, row: Readiness, wanted_at: datetime | None
-) -> tuple[Value, ...]:
-    return (
-        target.name,
-        row.bundle,
-        list(map(str, row.versions)),
-        row.lowest_pending,
-        list(map(str, row.deferred)),
-        list(row.bundles),
-        row.serves,
-        row.version_table.value,
-        row.identity.system_identifier,
-        row.identity.database_oid,
-        row.epoch,
-        session.worker,
-        wanted_at,
-        f"{session.control}_ready",
-    )
 
 
 def first_fence_sql(held: Held) -> str:
