@@ -18,7 +18,7 @@ from worker.core.events.events import (
     WorkerDraining,
 )
 from worker.core.events.migration_events import MigrationFinished, MigrationRetried, MigrationStarted, SegmentFinished
-from worker.core.fleet import Count
+from worker.core.fleet.count import Count
 from worker.core.planning.job import JobState
 from worker.core.status.masking import Mask, masked
 from worker.core.status.sighting import Sighting

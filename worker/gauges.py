@@ -23,7 +23,7 @@ from worker.core.events.events import (
     WorkerWoken,
 )
 from worker.core.events.migration_events import MigrationFinished
-from worker.core.fleet import Count
+from worker.core.fleet.count import Count
 from worker.core.planning.job import JobState
 from worker.core.status.drift import Drift
 from worker.core.status.probe import target_is_ready

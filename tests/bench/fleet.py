@@ -1,153 +1,266 @@
-"""What a fleet costs: many schemas against psql in turns, and the home half with many targets in it.
+"""What a fleet costs: schemas and databases against psql and dbmate in turns, and a home half with many targets.
 
-    python -m tests.bench.fleet [--schemas 200] [--rounds 3] [--rows 100000]
+    python -m tests.bench.fleet [--schemas 100,200] [--databases 20] [--rounds 3] [--rows 100,1000,10000,100000]
+    python -m tests.bench.fleet --alone --rounds 1 --schemas 2000 --databases 200 --rows ""
 
-One server with default durability; whole processes from start to exit; medians, and the ratio of each round.
+One server with default durability; whole processes from start to exit, four at a time where a process does one target;
+each turn begins with a new database and is checked. Seconds are medians, ratios medians of each round's. The processes
+are those of `tests/bench/install`, or else those of this environment.
 """
 
 import argparse
 import asyncio
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count as numbers
 from pathlib import Path
 
 import asyncpg
 
-from tests.fixtures.cluster import Server, running_server
+from tests.fixtures.cluster import Durability, Server, running_server
 from tests.fixtures.installations import installations
-from worker.core.fleet import REGISTERED
+from worker.core.fleet.declared import REGISTERED
 from worker.postgres.fleet import LEASE_SECONDS
 from worker.postgres.queries import queries
 
+ROOT = Path(__file__).parents[2]
 MIGRATIONS = 20
 AT_ONCE = 4
-QUERY = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tenant%'"
+_PLACES = (
+    ROOT / ".venv/bench/own/bin",
+    *ROOT.glob(".venv/bench/node_modules/@dbmate/*/bin"),
+    Path(sys.executable).parent,
+    ROOT / ".venv/tools",
+)
+_TENANTS = "[[targets]]\nschemas_query = \"SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tenant%'\"\n"
+_DATABASES = "[[targets]]\ndatabases_query = \"SELECT datname FROM pg_database WHERE datname LIKE 'tenant%'\"\n"
+_LIMITS = f"[limits]\nworkers = {AT_ONCE}\nper_database = {AT_ONCE}\n"
+_LINE = "schema_migrations"
+_NUMBERS = numbers(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What a process took: seconds, and its most memory in MiB."""
+
+    seconds: float
+    memory: float
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure, and print a table a subject."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--schemas", type=int, default=200)
+    parser.add_argument("--schemas", type=_numbers, default=(100, 200))
+    parser.add_argument("--databases", type=_numbers, default=())
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rows", type=_numbers, default=(100, 1000, 10_000, 100_000))
+    parser.add_argument("--alone", action="store_true", help="without the peers, for thousands of targets")
     asked = parser.parse_args()
-    with running_server(15, installations()[15]) as server, tempfile.TemporaryDirectory() as folder:
-        if asked.rounds:
-            _schemas(server, Path(folder), asked.schemas, asked.rounds)
+    with (
+        running_server(15, installations()[15], Durability.AS_SHIPPED) as server,
+        tempfile.TemporaryDirectory(prefix="tidegate-fleet-") as folder,
+    ):
+        bench = _Bench(server, Path(folder), () if asked.alone else ("psql", "dbmate"))
+        if asked.schemas or asked.databases:
+            bench.apply(asked.schemas, asked.databases, asked.rounds)
         if asked.rows:
-            asyncio.run(_home(server, Path(folder), asked.rows))
+            asyncio.run(bench.home(asked.rows))
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, filter(None, text.split(","))))
+
+
+def _say(*cells: object) -> None:
+    sys.stdout.write(f"| {' | '.join(map(str, cells))} |\n" if len(cells) > 1 else f"{cells[0]}\n")
     sys.stdout.flush()
 
 
-def _schemas(server: Server, folder: Path, schemas: int, rounds: int) -> None:
-    files = []
-    for version in range(1, MIGRATIONS + 1):
-        files.append(folder / f"{version:04}_t.up.sql")
-        files[-1].write_text(f"CREATE TABLE t{version} (id bigint PRIMARY KEY, name text);\n")
-    (folder / "fleet").mkdir()
-    (folder / "fleet" / "fleet.toml").write_text(
-        f'[[targets]]\nschemas_query = "{QUERY}"\n[limits]\nworkers = {AT_ONCE}\n'
-    )
-    ours, theirs = [], []
-    for number in range(rounds):
-        with _database(server, f"psql_{number}", schemas) as dsn:
-            theirs.append(_psql(dsn, folder, files, schemas))
-        with _database(server, f"ours_{number}", schemas) as dsn:
-            ours.append(_ours(dsn, folder))
-            done = server.psql(
-                "SELECT count(*) FROM tidegate.ledger WHERE target LIKE 'tenant%'", database=f"ours_{number}"
-            )
-            assert int(done) == schemas * MIGRATIONS, done
-        _say(f"{schemas} schemas: psql -P{AT_ONCE} {theirs[-1]:.2f} s, tidegate {ours[-1]:.2f} s")
-    ratios = [own / other for own, other in zip(ours, theirs, strict=True)]
-    _say(
-        f"{MIGRATIONS} migrations into {schemas} schemas: psql {statistics.median(theirs):.2f} s, "
-        f"tidegate {statistics.median(ours):.2f} s, ratio {statistics.median(ratios):.2f}"
-    )
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f}"
 
 
-@contextmanager
-def _database(server: Server, name: str, schemas: int) -> Iterator[str]:
-    server.psql(f"CREATE DATABASE {name}")
-    for first in range(0, schemas, 100):
-        server.psql(
-            "".join(f"CREATE SCHEMA tenant_{n};" for n in range(first, min(schemas, first + 100))), database=name
-        )
-    yield server.dsn(name)
-    server.psql(f"DROP DATABASE {name} WITH (FORCE)")
+def _found(program: str) -> str | None:
+    return shutil.which(program, path=os.pathsep.join([*map(str, _PLACES), os.environ.get("PATH", "")]))
 
 
-def _ours(dsn: str, folder: Path) -> float:
-    command = [sys.executable, "-m", "worker", "up", "--fleet", str(folder / "fleet" / "fleet.toml")]
+def _process(command: Sequence[str | Path], text: str = "", **env: str) -> Took:
+    """Run it to its end, which has to be a good one."""
     began = time.perf_counter()
-    subprocess.run(
-        [*command, "--source", str(folder)], env={**os.environ, "DB_URL": dsn}, check=True, capture_output=True
-    )
-    return time.perf_counter() - began
+    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
+        given.write(text)
+        given.seek(0)
+        process = subprocess.Popen(command, stdin=given, stdout=said, stderr=said, env={**_clean(), **env})
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = code = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        assert code == 0, f"{command[0]} ended with {code}: {said.read()[-2000:]}"
+    return Took(seconds, usage.ru_maxrss / 1024)
 
 
-def _psql(dsn: str, folder: Path, files: list[Path], schemas: int) -> float:
-    script = folder / "fleet" / "one.sh"
-    named = " ".join(f"-f {file}" for file in files)
-    script.write_text(f'#!/bin/sh\nPGOPTIONS="-c search_path=$1" exec psql -X -q -v ON_ERROR_STOP=1 "{dsn}" {named}\n')
-    script.chmod(0o755)
-    names = "\n".join(f"tenant_{number}" for number in range(schemas))
-    began = time.perf_counter()
-    subprocess.run(["xargs", f"-P{AT_ONCE}", "-n1", str(script)], input=names, text=True, check=True)
-    return time.perf_counter() - began
+def _clean() -> dict[str, str]:
+    """The environment without settings of any tool, and with bytecode, as an installation has it."""
+    ours = ("DB_", "PG", "TIDEGATE_", "DATABASE_URL", "PYTHON", "DBMATE_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
-async def _home(server: Server, folder: Path, rows: int) -> None:
-    """Status and claims over many targets, of which a hundred failed."""
-    server.psql("CREATE DATABASE home")
-    conn = await asyncpg.connect(server.dsn("home"))
-    await conn.execute("CREATE SCHEMA tenant_0")
-    files = folder / "one"
-    files.mkdir()
-    (files / "0001_a.up.sql").write_text("SELECT 1")
-    (folder / "rows.toml").write_text("[[targets]]\nrows = true\n")
-    fleet = ["--fleet", str(folder / "rows.toml")]
-    env = {**os.environ, "DB_URL": server.dsn("home")}
-    await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "worker", "up", *fleet, "--source", str(files)],
-        env=env,
-        check=True,
-        capture_output=True,
-    )
-    sql = queries("fleet", "tidegate")
-    for share in (rows // 100, rows // 10, rows):
-        await conn.execute("DELETE FROM tidegate.target")
-        await conn.execute(
-            "INSERT INTO tidegate.target (name, line, schema, version_table, source, settled, outcome, problem) "
-            "SELECT 't' || n || '.schema_migrations', 'schema_migrations', 't' || n, 'schema_migrations', $2, "
-            "CASE WHEN n % 2 = 0 THEN b.id END, CASE WHEN n % 2 = 0 THEN CASE WHEN n % 2000 = 0 THEN 'failed' "
-            "ELSE 'succeeded' END END, CASE WHEN n % 2000 = 0 THEN '{}'::jsonb END "
-            "FROM generate_series(1, $1::int) AS n, tidegate.bundle AS b",
-            share,
-            REGISTERED,
-        )
+class _Bench:
+    def __init__(self, server: Server, folder: Path, peers: Sequence[str]) -> None:
+        self._server = server
+        self._folder = folder
+        self._own = _found("tidegate") or ""
+        self._peers = peers
+        self._dbmate = _found("dbmate") if "dbmate" in peers else None
+        self._files = folder / "files"
+        self._theirs = folder / "dbmate"
+        self._files.mkdir()
+        self._theirs.mkdir()
+        for version in range(1, MIGRATIONS + 1):
+            sql = f"CREATE TABLE t{version} (id bigint PRIMARY KEY, name text);\n"
+            (self._files / f"{version:04}_t.up.sql").write_text(sql)
+            (self._theirs / f"{version:04}_t.sql").write_text(f"-- migrate:up\n{sql}\n-- migrate:down\n")
+
+    def apply(self, schemas: Sequence[int], databases: Sequence[int], rounds: int) -> None:
+        """Apply all migrations to each target, in turns with the peers."""
+        _say(f"{MIGRATIONS} migrations into each target, {AT_ONCE} at a time\n")
+        _say("targets", "psql s", "dbmate s", "tidegate s", "/ psql", "/ dbmate", "again s", "MiB", "load")
+        _say(*["---"] * 9)
+        for count in schemas:
+            self._subject(f"{count} schemas", rounds, lambda count=count: self._schemas(count))
+        for count in databases:
+            self._subject(f"{count} databases", rounds, lambda count=count: self._databases(count))
+        _say("")
+
+    def _subject(self, name: str, rounds: int, turn: Callable[[], tuple[float, float, Took, Took]]) -> None:
+        turns = [turn() for _ in range(rounds)]
+        psql, dbmate, ours, again = zip(*turns, strict=True)
+        own = [each.seconds for each in ours]
+
+        def ratio(others: Sequence[float]) -> str:
+            return f"{statistics.median(a / b for a, b in zip(own, others, strict=True)):.2f}" if all(others) else "-"
+
+        shown = [f"{statistics.median(each):.2f}" if all(each) else "-" for each in (psql, dbmate, own)]
+        once_more = statistics.median(each.seconds for each in again)
+        memory = max(each.memory for each in ours)
+        _say(name, *shown, ratio(psql), ratio(dbmate), f"{once_more:.2f}", f"{memory:.0f}", _load())
+
+    def _schemas(self, count: int) -> tuple[float, float, Took, Took]:
+        names = [f"tenant_{n}" for n in range(count)]
+        psql = self._psql_schemas(names) if "psql" in self._peers else 0.0
+        dbmate = self._dbmate_schemas(names) if self._dbmate else 0.0
+        database = self._database(names)
+        return psql, dbmate, *self._ours(database, _TENANTS, database, count)
+
+    def _databases(self, count: int) -> tuple[float, float, Took, Took]:
+        theirs = [self._database() for _ in range(count if "psql" in self._peers else 0)]
+        script = self._script('exec psql -X -q -v ON_ERROR_STOP=1 "$1"', *(f"-f {file}" for file in self._sorted()))
+        psql = self._four(script, [self._server.dsn(name) for name in theirs]) if theirs else 0.0
+        home, names = self._database(), [f"tenant_{next(_NUMBERS)}" for _ in range(count)]
+        self._each(f"CREATE DATABASE {name}" for name in names)
+        took = self._ours(home, _DATABASES, names[-1], 1)
+        sql = "SELECT count(*) FROM tidegate.target WHERE outcome = 'succeeded'"
+        assert int(self._server.psql(sql, database=home)) == count
+        self._each(f"ALTER DATABASE {name} RENAME TO done_{name}" for name in names)
+        return psql, 0.0, *took
+
+    def _ours(self, home: str, targets: str, database: str, count: int) -> tuple[Took, Took]:
+        """Bring all of them, and once more, where nothing is to be done; `count` of them lie in `database`."""
+        dsn = self._server.dsn(home)
+        file = self._folder / "fleet.toml"
+        file.write_text(targets + _LIMITS)
+        command = [self._own, "up", "--fleet", file, "--source", self._files]
+        took = _process(command, DB_URL=dsn)
+        sql = "SELECT count(*) FROM tidegate.ledger WHERE target NOT LIKE 'tidegate%'"
+        done = self._server.psql(sql, database=database)
+        assert int(done) == count * MIGRATIONS, done
+        return took, _process(command, DB_URL=dsn)
+
+    def _psql_schemas(self, names: list[str]) -> float:
+        dsn = self._server.dsn(self._database(names))
+        files = (f"-f {file}" for file in self._sorted())
+        call = f'PGOPTIONS="-c search_path=$1" exec psql -X -q -v ON_ERROR_STOP=1 "{dsn}"'
+        return self._four(self._script(call, *files), names)
+
+    def _dbmate_schemas(self, names: list[str]) -> float:
+        url = f"{self._server.dsn(self._database(names))}?sslmode=disable&search_path=$1"
+        call = f'exec "{self._dbmate}" -u "{url}" -d "{self._theirs}" --no-dump-schema migrate'
+        return self._four(self._script(call), names)
+
+    def _sorted(self) -> list[Path]:
+        return sorted(self._files.iterdir())
+
+    def _script(self, *words: str) -> Path:
+        script = self._folder / "one.sh"
+        script.write_text(f"#!/bin/sh\n{' '.join(words)}\n")
+        script.chmod(0o755)
+        return script
+
+    def _four(self, script: Path, names: Sequence[str]) -> float:
+        return _process(["xargs", f"-P{AT_ONCE}", "-n1", script], "\n".join(names)).seconds
+
+    def _each(self, statements: Iterator[str]) -> None:
+        self._server.psql(";\n".join(statements))
+
+    def _database(self, schemas: Sequence[str] = ()) -> str:
+        """A new one. It goes with the server: to drop one of many thousand tables takes longer than to make them."""
+        name = f"bench_{next(_NUMBERS)}"
+        self._server.psql(f"CREATE DATABASE {name}")
+        for first in range(0, len(schemas), 100):
+            made = "".join(f"CREATE SCHEMA {each};" for each in schemas[first : first + 100])
+            self._server.psql(made, database=name)
+        return name
+
+    async def home(self, rows: Sequence[int]) -> None:
+        """Declare, count and claim many targets, of which half are due and one in two thousand failed."""
+        _say("many targets in the home half; processes with their most memory\n")
+        words = "targets|declare s|MiB|again s|MiB|counts ms|unvacuumed ms|claim ms|status s|MiB|load"
+        _say(*words.split("|"))
+        _say(*["---"] * 11)
+        (self._folder / "one").mkdir()
+        (self._folder / "one" / "0001_a.up.sql").write_text("SELECT 1")
+        for count in rows:
+            await self._home(self._server.dsn(self._database()), count)
+
+    async def _home(self, dsn: str, count: int) -> None:
+        file = self._folder / "rows.toml"
+        file.write_text(f"[[targets]]\nschemas_query = \"SELECT 't' || n FROM generate_series(1, {count}) AS n\"\n")
+        fleet, env = ("--fleet", str(file)), {"DB_URL": dsn}
+        declared, again = (_process([self._own, "up", *fleet], **env) for _ in range(2))
+        _process([self._own, "publish", self._folder / "one"], **env)
+        conn = await asyncpg.connect(dsn)
+        source = await conn.fetchval("SELECT min(source) FROM tidegate.target WHERE source IS NOT NULL")
+        await _settle_half(conn)
         await conn.execute("VACUUM ANALYZE tidegate.target")
-        status = await _timed(conn, sql["counts"], [REGISTERED])
-        troubled = await _timed(conn, sql["troubled"], [REGISTERED], 100)
-        lines = (["schema_migrations"], [None], [REGISTERED], [""])
-        claim = await _timed(conn, sql["claim"], "bench", *lines, 16, LEASE_SECONDS, None)
-        _say(f"{share:>7} targets: counts {status:.1f} ms, troubled {troubled:.1f} ms, claim of 16 {claim:.1f} ms")
-    await conn.close()
-    began = time.perf_counter()
-    command = [sys.executable, "-m", "worker", "status", *fleet]
-    await asyncio.to_thread(subprocess.run, command, env=env, check=True, capture_output=True)
-    _say(f"tidegate status as a process: {(time.perf_counter() - began) * 1000:.0f} ms")
+        sql = queries("fleet", "tidegate")
+        counts = await _timed(conn, sql["counts"], [source])
+        claim = await _timed(conn, sql["claim"], "bench", [_LINE], [None], [source], [""], 16, LEASE_SECONDS, None)
+        await _settle_half(conn)
+        fresh = await _timed(conn, sql["counts"], [source])
+        await conn.execute("VACUUM ANALYZE tidegate.target")
+        await conn.close()
+        status = sorted((_process([self._own, "status", *fleet], **env) for _ in range(3)), key=lambda t: t.seconds)[1]
+        millis = (f"{each:.1f}" for each in (counts, fresh, claim))
+        seconds = f"{status.seconds:.2f}", f"{status.memory:.0f}"
+        first = f"{declared.seconds:.2f}", f"{declared.memory:.0f}", f"{again.seconds:.2f}", f"{again.memory:.0f}"
+        _say(count, *first, *millis, *seconds, _load())
+
+
+async def _settle_half(conn: "asyncpg.Connection[asyncpg.Record]") -> None:
+    await conn.execute(
+        "UPDATE tidegate.target AS t SET settled = CASE WHEN t.id % 2 = 0 THEN b.id END, outcome = CASE "
+        "WHEN t.id % 2000 = 0 THEN 'failed' WHEN t.id % 2 = 0 THEN 'succeeded' END, "
+        "problem = CASE WHEN t.id % 2000 = 0 THEN '{}'::jsonb END, claimed_by = NULL, claimed_until = NULL "
+        "FROM tidegate.bundle AS b WHERE t.source <> $1 AND b.line = t.line",
+        REGISTERED,
+    )
 
 
 async def _timed(conn: "asyncpg.Connection[asyncpg.Record]", sql: str, *values: object) -> float:

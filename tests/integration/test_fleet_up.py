@@ -187,7 +187,7 @@ def test_the_error_budget_halts_the_rest_and_retry_goes_on(fleet: Fleet) -> None
 
     document = fleet.up(1)
 
-    # What was claimed before the budget was used up is done all the same: two for each connection.
+    # A failure has what was claimed besides handed back, so that the budget is asked before the next one.
     assert document["states"] == {"failed": 2, "due": 6}
     fleet.database.psql("".join(f"DROP TABLE {name}.a;" for name in names(8)))
     assert fleet.up()["states"] == {"succeeded": 8}

@@ -8,19 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.processes import ROOT
-from worker.core.fleet import (
-    Asked,
-    Bounds,
-    Declared,
-    ErrorBudget,
-    Listed,
-    Reference,
-    check_distinct,
-    check_names,
-    declare,
-    free_seats,
-    read_fleet,
-)
+from worker.core.fleet.bounds import Bounds, ErrorBudget, free_seats
+from worker.core.fleet.declared import Asked, Declared, Listed, Reference, declare
+from worker.core.fleet.file import read_fleet
+from worker.core.fleet.names import check_distinct, check_names
 from worker.core.target import Target
 from worker.errors import SettingError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.fixtures.statuses import HERE, NOON, a_panorama, a_running, a_snapshot, a_status
 from worker.core.events.failure import Failure
-from worker.core.fleet import Count
+from worker.core.fleet.count import Count
 from worker.core.planning.job import JobState
 from worker.core.status import status_document as module
 from worker.core.status.drift import Unknown, drift

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from worker.applier.attempts import Attempts, Patience, Refused
 from worker.applier.limits import Share
-from worker.applier.messages import Message, Timeouts, Work, final, joined
+from worker.applier.messages import Message, Timeouts, Work, final, joined, recorded_at_sql
 from worker.applier.run import Applier, read, started
 from worker.applier.watch import Watched
 from worker.core.bundles.migration import Direction
@@ -57,7 +57,8 @@ class _Batch:
         self._applier = applier
         self._works = [_work(applier, step, began) for step in steps]
         for before, place in zip(self._works, range(1, len(steps)), strict=False):
-            self._works[place] = replace(self._works[place], behind=before.migration.version)
+            since = recorded_at_sql(applier.held, before.migration.version)
+            self._works[place] = replace(self._works[place], since=since)
         self._first, self._last = self._works[0].migration.version, self._works[-1].migration.version
         self._emit = applier.held.session.emit.bind(batch=f"{self._first}-{self._last}")
 

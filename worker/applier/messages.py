@@ -62,8 +62,8 @@ class Work:
     """One side of one migration on a held target, and what to record of it.
 
     `version_after` is the version table's value once it is done. `began` is when the run began, by the session's
-    clock. `also` is SQL that commits together with it. `behind` is the version that was recorded right before it in the
-    same transaction, None where it is the first one there.
+    clock. `also` is SQL that commits together with it. `since` is SQL for when the record before it in the same message
+    was made, None where it is the first one there.
     """
 
     held: Held
@@ -74,7 +74,7 @@ class Work:
     version_after: int | None
     began: float
     also: tuple[str, ...] = ()
-    behind: int | None = None
+    since: str | None = None
 
     @property
     def side(self) -> Side | None:
@@ -159,6 +159,12 @@ def _inner(message: Message) -> str:
     if not (message.head.startswith(_BEGIN) and message.tail.endswith(_COMMIT)):
         raise AssertionError("only transactions that ask for no mode of their own can be joined")
     return replace(message, head=message.head.removeprefix(_BEGIN), tail=message.tail.removesuffix(_COMMIT)).text
+
+
+def recorded_at_sql(held: Held, version: int) -> str:
+    """SQL for when a version was recorded: all that is sent in one message has the message's timestamp."""
+    where = f"target = {quote_literal(held.target.name)} AND version = {version}"
+    return f"(SELECT applied_at FROM {quote_identifier(held.session.control)}.ledger WHERE {where})"
 
 
 def progress(work: Work, segment: Segment, timeouts: Timeouts) -> Message:
@@ -252,12 +258,10 @@ def _ledger(work: Work) -> str:
 def _duration(work: Work) -> str:
     """SQL for the milliseconds of the whole run: what went before this transaction, and the transaction itself.
 
-    In a transaction that others share it is what passed since the record before it.
+    In a message that others share it is what passed since the record before it.
     """
-    if work.behind is not None:
-        where = f"target = {quote_literal(work.held.target.name)} AND version = {work.behind}"
-        since = f"(SELECT applied_at FROM {_control(work)}.ledger WHERE {where})"
-        return f"extract(epoch FROM clock_timestamp() - {since}) * 1000"
+    if work.since is not None:
+        return f"extract(epoch FROM clock_timestamp() - {work.since}) * 1000"
     before = (work.held.session.clock() - work.began) * 1000
     return f"{before:.3f} + extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000"
 

@@ -19,7 +19,8 @@ from worker.core.bundles.wanted import Intent, Kept, KeptBecause, PublishDecisio
 from worker.core.connecting.dsn import ConnectionParams, LiteralPassword, parse_dsn
 from worker.core.events.event import Outcome
 from worker.core.events.events import JobFailed
-from worker.core.fleet import Fleet, Group, Reference, read_fleet
+from worker.core.fleet.declared import Fleet, Group, Reference
+from worker.core.fleet.file import read_fleet
 from worker.errors import ExitCode, RefusedError, SettingError, UsageError
 from worker.fleet.home import HomeSeat, Opening
 from worker.fleet.terms import Doors, Terms, Until

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from worker.cli.output import print_json, print_line
-from worker.core.fleet import Count
+from worker.core.fleet.count import Count
 from worker.core.value import dataclass
 from worker.errors import ExitCode, TidegateError
 from worker.postgres.fleet import End, Troubled

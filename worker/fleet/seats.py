@@ -4,7 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from worker.core.backoff import Backoff
-from worker.core.fleet import free_seats
+from worker.core.fleet.bounds import free_seats
 from worker.core.value import dataclass
 from worker.errors import NoDatabaseError
 from worker.fleet.home import have_control

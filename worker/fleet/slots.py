@@ -8,18 +8,21 @@ import anyio
 from worker.core.events.event import Context, Emitter, Event, Outcome
 from worker.core.events.events import DatabaseUnreachable, JobFailed
 from worker.core.planning.reconcile import Insistence
+from worker.core.value import dataclass
 from worker.errors import TidegateError
 from worker.fleet.ends import BAD, Ends, end_of, out_of_reach, reported, unsettled
 from worker.fleet.home import Home
 from worker.fleet.seats import Seat, Seats, reset
+from worker.fleet.short_way import ShortWay
+from worker.fleet.sights import Sights
 from worker.fleet.terms import Terms
 from worker.jobs.bring import bring
 from worker.jobs.site import Report, Request, Result, Site
 from worker.postgres.faults import told
-from worker.postgres.fleet import Claim, Done, End, Wish
+from worker.postgres.fleet import Claim, Done, End, Finished, Wish
 from worker.postgres.session import DrainedError, Session
 
-_AHEAD = 2
+_AHEAD = 4
 _IDLE_SECONDS = 1.0
 
 
@@ -32,6 +35,8 @@ class Slots:
         self._terms = terms
         self._emit = emit
         self._ends = Ends(terms, seats)
+        self._sights = Sights()
+        self._slow: set[int] = set()
         self._request = Request(Insistence.ROUND, shelf={})
         self._claims: list[Claim] = []
         self._done: list[Done] = []
@@ -54,6 +59,7 @@ class Slots:
             for _ in range(self._terms.fleet.bounds.workers):
                 tasks.start_soon(self._slot)
         self._done += map(unsettled, self._claims)
+        self._sights.forget(self._claims)
         self._claims = []
         lost, self._lost = self._lost, None
         if lost is not None:
@@ -164,7 +170,7 @@ class Slots:
         sitting: Seat | None = None
         try:
             sitting = await self._seats.sit(seat, claim)
-            report = await self._brought(sitting.session, site, claim)
+            came = await self._brought(sitting.session, site, claim)
         except DrainedError:
             return sitting, unsettled(claim)
         except TidegateError as error:
@@ -174,32 +180,65 @@ class Slots:
             await self._seats.leave(sitting)
             raise
         self._ends.came_through(claim)
-        self.applied += report.result is Result.APPLIED
-        self.migrations += len(report.applied)
-        return sitting, reported(claim, report)
+        self.applied += came.report.result is Result.APPLIED
+        self.migrations += came.migrations
+        return sitting, replace(reported(claim, came.report), job=came.job)
 
     def _failed(self, claim: Claim, error: TidegateError) -> Done:
         done = self._ends.failed(claim, error)
+        if done.end in BAD and self.budgets.get(claim.line) is not None:
+            self._hand_back(claim.line)
         if done.end is End.UNREACHABLE:
             self._emit.bind(target=claim.name)(DatabaseUnreachable(error.message, done.pause))
         self.stir()
         return done
 
-    async def _brought(self, session: Session, site: Site, claim: Claim) -> Report:
+    def _hand_back(self, line: str) -> None:
+        """Have the budget asked again before anything else of the line is begun."""
+        back = [claim for claim in self._claims if claim.line == line]
+        self._claims = [claim for claim in self._claims if claim.line != line]
+        self._done += map(unsettled, back)
+        self._sights.forget(back)
+
+    async def _brought(self, session: Session, site: Site, claim: Claim) -> "Brought":
         teller = _Teller(self._emit)
         session = replace(
             session, path=claim.path, emit=Emitter((teller,)).bind(target=claim.name), draining=lambda: self.draining
         )
         try:
             async with told(session, f"bringing {claim.name}"):
-                report = await bring(session, site, self._request)
-                if report.result is Result.APPLIED:
-                    await reset(session)
+                return await self._way(session, site, claim)
         except TidegateError as error:
             if not teller.told and end_of(error) in BAD:
                 session.emit(JobFailed(Outcome.REFUSED, error.reason, error.message, error.hint, 0, 0.0))
             raise
-        return report
+
+    async def _way(self, session: Session, site: Site, claim: Claim) -> "Brought":
+        """The short way, if the target and the bundle are of that kind, and otherwise the usual one."""
+        began, before = self._terms.clock(), 0
+        glimpse = await self._sights.of(session, claim, self._claims)
+        if glimpse is not None and claim.bundle not in self._slow:
+            came = await ShortWay(session, site, self._request, glimpse).bring()
+            if came.is_slow:
+                self._slow.add(claim.bundle)
+            if came.report is not None:
+                seconds = self._terms.clock() - began
+                job = None if came.epoch is None else Finished(came.epoch, came.applied, seconds)
+                return Brought(came.report, came.applied, job)
+            before = came.applied
+        report = await bring(session, site, self._request)
+        if report.result is Result.APPLIED:
+            await reset(session)
+        return Brought(report, before + len(report.applied))
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What came of a target, with how many migrations, and its job where that is not recorded yet."""
+
+    report: Report
+    migrations: int
+    job: Finished | None = None
 
 
 class _Teller:

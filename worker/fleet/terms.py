@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
-from worker.core.fleet import Fleet, Group
+from worker.core.fleet.declared import Fleet, Group
 from worker.core.value import dataclass
 from worker.jobs.roster import Place, Server
 from worker.jobs.site import Site

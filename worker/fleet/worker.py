@@ -10,6 +10,7 @@ from worker.core.events.event import Emitter
 from worker.core.events.events import DatabaseUnreachable
 from worker.core.events.fleet_events import FleetChanged, FleetHalted, FleetMisdeclared
 from worker.errors import NoDatabaseError, TidegateError, TimedOutError
+from worker.fleet.audit import Audit
 from worker.fleet.ends import BAD
 from worker.fleet.home import Home, HomeSeat, Opening, have_control
 from worker.fleet.seats import PATIENCE, Seats
@@ -21,7 +22,8 @@ from worker.postgres.fleet import LEASE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.core.fleet import Count, Group
+    from worker.core.fleet.count import Count
+    from worker.core.fleet.declared import Group
 
 _LOST = Backoff(first=0.25, ceiling=5.0)
 _REST_SECONDS = 0.25
@@ -38,6 +40,7 @@ class FleetWorker:
         self._opening: Opening | None = opening
         self._home = Home(doors.home)
         self._seats = Seats(doors, terms)
+        self._audit = Audit(self._home, self._seats, terms) if terms.until is Until.DONE else None
         self._roster: Roster | None = None
         self._read_at = 0.0
         self._told: set[str] = set()
@@ -77,6 +80,9 @@ class FleetWorker:
             self._woken = anyio.Event()
             try:
                 await self._declare()
+                if self._audit is not None:
+                    await self._audit.run()
+                    self._audit = None
                 await self.slots.round()
                 await self._look()
                 failures = 0

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from worker.core.connecting.dsn import ConnectionParams
-from worker.core.fleet import Asked, Declared, Fleet, Group, Listed, check_distinct, check_names, declare
+from worker.core.fleet.declared import Asked, Declared, Fleet, Group, Listed, declare
+from worker.core.fleet.names import check_distinct, check_names
 from worker.core.value import dataclass
 from worker.errors import TidegateError
 from worker.postgres.connection import closing

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from worker.core.fleet import REGISTERED, Count, Declared
+from worker.core.fleet.count import Count
+from worker.core.fleet.declared import REGISTERED, Declared
 from worker.core.target import Target
 from worker.core.value import dataclass
 from worker.postgres.faults import told
@@ -66,14 +67,27 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Finished:
+    """A job that ended well and is not recorded yet: under which epoch, how many migrations, how many seconds."""
+
+    epoch: int
+    applied: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """What came of a claim; `settles` says that the bundle need not be looked at again, `pause` is in seconds."""
+    """What came of a claim; `settles` says that the bundle need not be looked at again, `pause` is in seconds.
+
+    `job` is recorded together with it.
+    """
 
     claim: Claim
     end: End
     problem: Problem | None = None
     settles: bool = True
     pause: float = 0.0
+    job: Finished | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +170,21 @@ class FleetHalf:
             )
         return tuple(map(_claim, rows))
 
+    async def settled(
+        self, sources: Sequence[str], names: Sequence[str] | None, after: int, limit: int
+    ) -> tuple[Claim, ...]:
+        """Targets that are taken to be as wanted, behind an id, in order; nothing is claimed."""
+        picked = None if names is None else list(names)
+        async with told(self._session, "reading the settled targets"):
+            rows = await self._conn.fetch(self._sql["settled"], list(sources), picked, after, limit)
+        return tuple(map(_claim, rows))
+
+    async def unsettle(self, claims: Sequence[Claim]) -> None:
+        """Have targets that are not as wanted due again."""
+        ids, bundles = [str(each.id) for each in claims], [str(each.bundle) for each in claims]
+        async with told(self._session, "having targets looked at again"):
+            await self._conn.execute(self._sql["unsettle"], ids, bundles)
+
     async def renew(self) -> None:
         """Renew this worker's leases."""
         async with told(self._session, "renewing leases"):
@@ -164,6 +193,7 @@ class FleetHalf:
     async def give_back(self, done: Sequence[Done]) -> None:
         """Say what came of claims, and give their leases back."""
         async with told(self._session, "giving leases back"):
+            await self._finish([(each.claim, each.job) for each in done if each.job is not None])
             await self._conn.execute(
                 self._sql["give_back"],
                 self._worker,
@@ -172,6 +202,19 @@ class FleetHalf:
                 [None if each.end is End.INTERRUPTED else each.end.value for each in done],
                 [None if each.problem is None else each.problem.document for each in done],
                 [f"{each.pause:g}" for each in done],
+            )
+
+    async def _finish(self, jobs: Sequence[tuple[Claim, Finished]]) -> None:
+        """Record jobs that ended well; what is lost of it is found out again by the next look at the target."""
+        if jobs:
+            await self._conn.execute(
+                self._sql["finish"],
+                self._worker,
+                [str(claim.id) for claim, _ in jobs],
+                [str(claim.bundle) for claim, _ in jobs],
+                [str(job.epoch) for _, job in jobs],
+                [str(job.applied) for _, job in jobs],
+                [f"{job.seconds:.3f}" for _, job in jobs],
             )
 
     async def retry(self, sources: Sequence[str], names: Sequence[str] | None) -> tuple[str, ...]:

@@ -1,24 +1,27 @@
 -- name: sync
 -- Write what differs of the declared targets; those of a source in $7 that are not declared are marked as gone.
 -- $1: names, $2: lines, $3: databases, $4: schemas, $5: version tables, $6: sources, $7: sources that were read whole,
--- $8: paths, each as one text with a line's end between the schemas.
-WITH declared AS (
+-- $8: paths, each as one text with a line's end between the schemas. What differs is found by EXCEPT, whose price is
+-- linear whatever the server takes the tables' sizes for; what is as declared is not even locked.
+WITH declared AS MATERIALIZED (
     SELECT d.name, d.line, d.database, d.schema, d.version_table, d.source,
         CASE WHEN d.path <> '' THEN string_to_array(d.path, chr(10)) END AS path
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $8::text[])
         AS d (name, line, database, schema, version_table, source, path)
+), known AS (
+    SELECT name, line, database, schema, version_table, source, path FROM :"schema".target
+    WHERE source IS NOT NULL AND gone_at IS NULL
 ), written AS (
     INSERT INTO :"schema".target AS t (name, line, database, schema, version_table, source, path)
     SELECT name, line, database, schema, version_table, source, path FROM declared
+    EXCEPT SELECT name, line, database, schema, version_table, source, path FROM known
     ON CONFLICT (name) DO UPDATE SET line = excluded.line, database = excluded.database, schema = excluded.schema,
         version_table = excluded.version_table, source = excluded.source, path = excluded.path, gone_at = NULL
-    WHERE (t.line, t.database, t.schema, t.version_table, t.source, t.path, t.gone_at) IS DISTINCT FROM
-        (excluded.line, excluded.database, excluded.schema, excluded.version_table, excluded.source, excluded.path, NULL)
     RETURNING 1
 ), gone AS (
     UPDATE :"schema".target AS t SET gone_at = clock_timestamp()
-    WHERE t.source = ANY ($7::text[]) AND t.gone_at IS NULL AND NOT EXISTS (
-        SELECT FROM declared AS d WHERE d.name = t.name)
+    FROM (SELECT name FROM known WHERE source = ANY ($7::text[]) EXCEPT SELECT name FROM declared) AS g
+    WHERE t.name = g.name AND t.gone_at IS NULL
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM written) AS written, (SELECT count(*) FROM gone) AS gone;
@@ -96,6 +99,26 @@ FROM due AS d
 WHERE t.id = d.id
 RETURNING t.id, t.name, t.line, t.database, t.schema, t.version_table, t.source, t.path, d.bundle, d.label;
 
+-- name: settled
+-- Targets that are taken to be as wanted, in order. $1: sources, $2: names or null for all, $3: the last id that was
+-- read, $4: how many.
+SELECT t.id, t.name, t.line, t.database, t.schema, t.version_table, t.source, t.path, b.id AS bundle, b.label
+FROM :"schema".target AS t
+JOIN (
+    SELECT DISTINCT ON (line) line, id, label FROM :"schema".bundle
+    WHERE withdrawn_at IS NULL AND wanted_seq IS NOT NULL ORDER BY line, wanted_seq DESC
+) AS b ON b.line = t.line AND b.id = t.settled
+WHERE t.id > $3 AND t.source = ANY ($1::text[]) AND ($2::text[] IS NULL OR t.name = ANY ($2::text[]))
+    AND t.outcome = 'succeeded' AND t.gone_at IS NULL AND t.paused_at IS NULL AND t.claimed_by IS NULL
+ORDER BY t.id LIMIT $4;
+
+-- name: unsettle
+-- Have targets looked at again that nobody works at, and that came to no other end meanwhile. $1: ids, $2: the bundles
+-- that they were settled with.
+UPDATE :"schema".target AS t SET settled = NULL, outcome = NULL
+FROM unnest($1::text[], $2::text[]) AS u (id, bundle)
+WHERE t.id = u.id::bigint AND t.settled = u.bundle::bigint AND t.claimed_by IS NULL;
+
 -- name: renew
 -- $1: worker, $2: the lease's seconds.
 UPDATE :"schema".target SET claimed_until = clock_timestamp() + $2::float8 * interval '1 second' WHERE claimed_until IS NOT NULL AND claimed_by = $1;
@@ -110,6 +133,32 @@ SET claimed_by = NULL,
     settled = coalesce(u.bundle::bigint, t.settled), outcome = u.outcome, problem = u.problem::jsonb, forgiven = false
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS u (id, bundle, outcome, problem, pause)
 WHERE t.id = u.id::bigint AND t.claimed_by = $1;
+
+-- name: finish
+-- Record jobs that ended well, made if need be; open jobs of their targets for other bundles are not needed any more. A
+-- job of a later epoch is not touched. $1: worker, $2: targets, $3: bundles, $4: epochs, $5: migrations applied, $6:
+-- seconds.
+WITH done AS (
+    SELECT u.target::bigint AS target_id, u.bundle::bigint AS bundle_id, u.epoch::bigint AS epoch, u.applied::int AS applied,
+        u.seconds::float8 * interval '1 second' AS took
+    FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS u (target, bundle, epoch, applied, seconds)
+), gone AS (
+    UPDATE :"schema".job AS other SET state = 'superseded', finished_at = clock_timestamp()
+    FROM done AS d
+    WHERE other.target_id = d.target_id AND other.bundle_id <> d.bundle_id AND other.state NOT IN ('succeeded', 'superseded')
+        AND (other.epoch IS NULL OR other.epoch < d.epoch)
+    RETURNING other.id
+), ended AS (
+    INSERT INTO :"schema".job AS j (target_id, bundle_id, state, attempts, worker, epoch, applied, started_at, finished_at)
+    SELECT target_id, bundle_id, 'succeeded', 1, $1, epoch, applied, clock_timestamp() - took, clock_timestamp() FROM done
+    ON CONFLICT (target_id, bundle_id) DO UPDATE SET state = excluded.state, attempts = j.attempts + 1,
+        worker = excluded.worker, epoch = excluded.epoch, applied = excluded.applied, failure = NULL,
+        started_at = excluded.started_at, finished_at = excluded.finished_at
+    WHERE j.epoch IS NULL OR j.epoch <= excluded.epoch
+    RETURNING j.id
+)
+INSERT INTO :"schema".job_event (job_id, state, worker)
+SELECT id, 'superseded', $1 FROM gone UNION ALL SELECT id, 'succeeded', $1 FROM ended;
 
 -- name: retry
 -- Have what ended badly, or was left alone, tried again. $1: sources, $2: names or null for all, $3: worker.
@@ -149,31 +198,42 @@ SELECT name FROM steered;
 SELECT name FROM :"schema".target WHERE source = ANY ($1::text[]) AND name = ANY ($2::text[]) AND gone_at IS NULL;
 
 -- name: counts
--- The fleet by line, wanted bundle and state. $1: sources or null for all.
-SELECT g.line, b.label AS wanted, g.state, sum(g.targets)::bigint AS targets
-FROM (
-    SELECT t.line, t.settled,
-        CASE
-            WHEN t.paused_at IS NOT NULL THEN 'paused'
-            WHEN t.claimed_by IS NOT NULL AND t.claimed_until >= now() THEN 'running'
-            ELSE coalesce(t.outcome, 'due')
-        END AS state,
-        count(*) AS targets
+-- The fleet by line, wanted bundle and state. $1: sources or null for all. All targets are counted by one index, and
+-- those that are paused or worked at once more by another one: they are taken from what they would be otherwise.
+WITH counted AS (
+    SELECT t.line, t.settled, t.outcome, NULL AS state, count(*) AS targets
     FROM :"schema".target AS t
     WHERE t.source IS NOT NULL AND t.gone_at IS NULL AND ($1::text[] IS NULL OR t.source = ANY ($1::text[]))
-    GROUP BY 1, 2, 3
-) AS raw
-CROSS JOIN LATERAL (SELECT raw.*) AS g0
-LEFT JOIN LATERAL (
-    SELECT id, label FROM :"schema".bundle
-    WHERE line = g0.line AND withdrawn_at IS NULL AND wanted_seq IS NOT NULL ORDER BY wanted_seq DESC LIMIT 1
-) AS b ON true
-CROSS JOIN LATERAL (
-    SELECT g0.line, g0.targets,
-        CASE WHEN g0.state IN ('paused', 'running', 'unreachable', 'waiting') OR b.id IS NULL OR g0.settled = b.id
-            THEN g0.state ELSE 'due' END AS state
-) AS g
-GROUP BY 1, 2, 3
+    GROUP BY t.line, t.source, t.settled, t.outcome
+), apart AS (
+    SELECT t.line, t.settled, t.outcome, 'paused' AS state, count(*) AS targets
+    FROM :"schema".target AS t
+    WHERE t.source IS NOT NULL AND t.gone_at IS NULL AND t.paused_at IS NOT NULL
+        AND ($1::text[] IS NULL OR t.source = ANY ($1::text[]))
+    GROUP BY t.line, t.source, t.settled, t.outcome
+    UNION ALL
+    SELECT t.line, t.settled, t.outcome, 'running', count(*)
+    FROM :"schema".target AS t
+    WHERE t.source IS NOT NULL AND t.gone_at IS NULL AND t.paused_at IS NULL AND t.claimed_by IS NOT NULL
+        AND t.claimed_until >= now() AND ($1::text[] IS NULL OR t.source = ANY ($1::text[]))
+    GROUP BY t.line, t.source, t.settled, t.outcome
+), head AS (
+    SELECT DISTINCT ON (line) line, id, label FROM :"schema".bundle
+    WHERE withdrawn_at IS NULL AND wanted_seq IS NOT NULL ORDER BY line, wanted_seq DESC
+), raw AS (
+    SELECT line, settled, outcome, state, targets FROM counted
+    UNION ALL SELECT line, settled, outcome, state, targets FROM apart
+    UNION ALL SELECT line, settled, outcome, NULL, -targets FROM apart
+)
+SELECT r.line, h.label AS wanted,
+    CASE
+        WHEN r.state IS NOT NULL THEN r.state
+        WHEN r.outcome IN ('unreachable', 'waiting') OR h.id IS NULL OR r.settled = h.id THEN coalesce(r.outcome, 'due')
+        ELSE 'due'
+    END AS state,
+    sum(r.targets)::bigint AS targets
+FROM raw AS r LEFT JOIN head AS h USING (line)
+GROUP BY 1, 2, 3 HAVING sum(r.targets) > 0
 ORDER BY 1, 2, 3;
 
 -- name: troubled

@@ -9,6 +9,7 @@ would look through the catalogue, in four round trips on each new connection.
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from worker.core.target import quote_identifier, quote_literal
 
 _VALUE = pattern(r"\$([0-9]+)")
 _NAME = pattern(r"^-- name: (\w+)\n(?:--.*\n)*", re.MULTILINE)
+
+
+Value = str | float | datetime | Sequence[str] | None
+"""What a query of ours is given."""
 
 
 def with_schema(sql: str, schema: str) -> str:
@@ -32,12 +37,12 @@ def queries(file: str, schema: str) -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def with_values(sql: str, *values: str | float | Sequence[str] | None) -> str:
+def with_values(sql: str, *values: Value) -> str:
     """Put values in for $1, $2, …: so a statement that returns nothing needs one round trip, and can go with others."""
     return _VALUE.sub(lambda found: _literal(values[int(found[1]) - 1]), sql.rstrip().removesuffix(";"))
 
 
-def _literal(value: str | float | Sequence[str] | None) -> str:
+def _literal(value: Value) -> str:
     match value:
         case None:
             return "NULL"
@@ -45,5 +50,7 @@ def _literal(value: str | float | Sequence[str] | None) -> str:
             return quote_literal(value)
         case int() | float():
             return f"({value})"
+        case datetime():
+            return quote_literal(value.isoformat())
         case _:
             return f"ARRAY[{', '.join(map(quote_literal, value))}]::text[]"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from worker.core.fleet import MAX_TARGETS
+from worker.core.fleet.names import MAX_TARGETS
 from worker.errors import NoDatabaseError, SettingError
 from worker.postgres.faults import message_of
 

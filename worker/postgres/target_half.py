@@ -18,6 +18,7 @@ from worker.errors import RefusedError
 from worker.postgres.faults import credible, told
 from worker.postgres.lock import Held
 from worker.postgres.queries import queries
+from worker.postgres.readiness_row import readiness_values
 from worker.postgres.session import Session
 
 if TYPE_CHECKING:
@@ -186,10 +187,7 @@ class TargetHalf:
     async def ensure_version_table(self) -> None:
         """Create the version table in golang-migrate's form where it is missing; the next commit makes it last."""
         async with told(self._session, f"creating {self._target.name}"):
-            await self._conn.execute(
-                f"SET LOCAL synchronous_commit = off; CREATE TABLE IF NOT EXISTS {self._target.relation} "
-                "(version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
-            )
+            await self._conn.execute(f"SET LOCAL synchronous_commit = off; {ensure_version_table_sql(self._target)}")
 
     async def rivals(self, *, has_control: bool) -> tuple[str, ...]:
         """Names of other golang-migrate tables that hold a version and belong to no target of ours."""
@@ -269,23 +267,8 @@ class TargetHalf:
 
     async def write_readiness(self, row: Readiness, wanted_at: datetime | None) -> float | None:
         """Write the readiness row, and tell the gates; returns the seconds since `wanted_at`."""
-        seconds: float | None = await self._conn.fetchval(
-            self._sql["write_readiness"],
-            self._target.name,
-            row.bundle,
-            list(map(str, row.versions)),
-            row.lowest_pending,
-            list(map(str, row.deferred)),
-            list(row.bundles),
-            row.serves,
-            row.version_table.value,
-            row.identity.system_identifier,
-            row.identity.database_oid,
-            row.epoch,
-            self._worker,
-            wanted_at,
-            f"{self._session.control}_ready",
-        )
+        values = readiness_values(self._session, self._target, row, wanted_at)
+        seconds: float | None = await self._conn.fetchval(self._sql["write_readiness"], *values)
         return seconds
 
     async def recorded_from(self) -> dict[int, str]:
@@ -325,6 +308,11 @@ def version_row_sql(target: Target, version: int | None, *, dirty: bool) -> str:
         return f"DELETE FROM {target.relation}"
     values = f"{version}, {'true' if dirty else 'false'}"
     return f"DELETE FROM {target.relation}; INSERT INTO {target.relation} (version, dirty) VALUES ({values})"
+
+
+def ensure_version_table_sql(target: Target) -> str:
+    """SQL that creates the version table in golang-migrate's form where it is missing."""
+    return f"CREATE TABLE IF NOT EXISTS {target.relation} (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
 
 
 def first_fence_sql(held: Held) -> str:

@@ -7,7 +7,7 @@ known from its own events.
 from datetime import datetime
 
 from worker.core.events.failure import Failure
-from worker.core.fleet import Count
+from worker.core.fleet.count import Count
 from worker.core.planning.job import JobState
 from worker.core.planning.readiness import Identity, Readiness
 from worker.core.running.blocking import Blocker, Waiter

@@ -1,0 +1,194 @@
+"""The short way of a target: all that is pending in one message, each migration a transaction of its own.
+
+What a run does is done here too, by the same decisions, the same lock and fence, and the same messages; it is sent
+together, and not watched. So it is for plain migrations upwards alone, and ends after a second: whatever is refused,
+cut or slow then goes on the usual way, which reads everything anew and tells each error as it always does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import anyio
+import asyncpg
+
+from worker.applier.messages import anew
+from worker.applier.send import LateRefusalError, Unit, send
+from worker.core.bundles.bundle import Bundle
+from worker.core.bundles.migration import Direction
+from worker.core.events.event import Outcome
+from worker.core.events.events import JobFinished, JobStarted, ReadinessSet
+from worker.core.events.migration_events import MigrationFinished, MigrationStarted
+from worker.core.planning.assess import assess
+from worker.core.planning.plan import Observed
+from worker.core.planning.readiness import Readiness
+from worker.core.planning.reconcile import Action
+from worker.core.value import dataclass
+from worker.fleet.seats import reset
+from worker.fleet.sights import Glimpse
+from worker.fleet.steps import Step, message_of, steps_of
+from worker.jobs.decide import decide, decide_early
+from worker.jobs.look import View
+from worker.jobs.published import load, place_of
+from worker.jobs.readiness import required_of, wanted_of
+from worker.jobs.site import Report, Request, Result, Site
+from worker.jobs.work import work_out
+from worker.postgres.fleet_sight import Recorded, recorded_under
+from worker.postgres.lock import Held, Keys, hold, raise_fence
+from worker.postgres.readiness_row import readiness_sql
+from worker.postgres.session import Session
+from worker.postgres.sight import see
+from worker.postgres.target_half import ensure_version_table_sql
+
+SECONDS = 1.0
+"""A message that takes longer is cancelled: nobody sees whom it keeps waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What the short way came to: a report, or None where the usual way goes on, and how many versions were applied.
+
+    `epoch` is that of the job which ended well, None where no job was worked at. `is_slow` says that the bundle is
+    none for this way.
+    """
+
+    report: Report | None
+    applied: int = 0
+    epoch: int | None = None
+    is_slow: bool = False
+
+
+class ShortWay:
+    """The short way of one target, on a session that is its own for as long."""
+
+    def __init__(self, session: Session, site: Site, request: Request, glimpse: Glimpse) -> None:
+        self._session = session
+        self._site = site
+        self._request = request
+        self._view = glimpse.view
+        self._rows = glimpse.rows
+
+    async def bring(self) -> Came:
+        """Bring the target to what is wanted, if that can be done in one message.
+
+        Raises:
+            RefusedError: The wanted bundle is not trusted, or its files are not those that were published.
+            FencedError: Another worker has taken the target over.
+            ConnectionLostError: The connection broke; the ledger says what was committed.
+            TimedOutError: The lock was not free in time.
+        """
+        view = self._view
+        early = decide_early(self._site, self._request, view, None)
+        if early is not None:
+            nothing = early.action is Action.NOTHING and self._knows(view)
+            return Came(self._report(view, early.result, early.why) if nothing else None)
+        bundle = await self._bundle(view)
+        if not await self._steps(view, bundle):
+            return Came(None)
+        keys = Keys.of_target(view.survey.target, view.survey.database)
+        async with hold(self._session, keys, self._site.limits.advisory_timeout) as waited:
+            held = await raise_fence(self._session, keys, view.survey.target, waited)
+            now = await self._looked(held)
+            steps = () if now is None else await self._steps(now, bundle)
+            came = await self._run(held, now, bundle, steps) if now is not None and steps else Came(None)
+        await reset(self._session)
+        return came
+
+    async def _looked(self, held: Held) -> View | None:
+        """The target as it is now that nobody else may change it; None where more than its own state is different."""
+        before, target = self._view, held.target
+        sight = await see(
+            self._session, target, before.line, has_table=before.survey.has_table, name=self._site.home_name(target)
+        )
+        if sight is None or sight.target is None or sight.wanted != before.wanted:
+            return None
+        return replace(before, observation=sight.observation, target=sight.target, job=sight.job)
+
+    async def _bundle(self, view: View) -> Bundle:
+        row, shelf = view.wanted, self._request.shelf
+        if row is None or shelf is None:
+            raise AssertionError("a fleet's targets share a shelf, and something is wanted")
+        digest = row.published.digest
+        shelf[digest] = found = await load(self._session, self._site, view, row, shelf.get(digest))
+        self._site.trust.seen(found)
+        return found
+
+    async def _steps(self, view: View, bundle: Bundle) -> tuple[Step, ...]:
+        """What is to be run, or nothing where it has to go the usual way."""
+        work = await work_out(self._session, self._site, view, bundle, self._request.goal)
+        decision = decide(self._site, self._request, view, None, work)
+        return steps_of(view, work.plan) if decision.action is Action.WORK else ()
+
+    async def _run(self, held: Held, view: View, bundle: Bundle, steps: Sequence[Step]) -> Came:
+        self._check_signed(view, bundle, steps)
+        began, wanted = self._session.clock(), view.wanted
+        row, wanted_at = self._row(held, view, steps[-1].then), None if wanted is None else wanted.wanted_at
+        first = "" if view.survey.has_table else ensure_version_table_sql(held.target)
+        last = readiness_sql(held, row, wanted_at)
+        came_through = await _sent(held, message_of(held, bundle.label, steps, self._site.limits, (first, last)))
+        recorded = await recorded_under(held, wanted_at)
+        session = held.session.bind(bundle=bundle.label)
+        _tell(session, steps, recorded)
+        if not came_through:
+            return Came(None, len(recorded), is_slow=self._session.clock() - began >= SECONDS)
+        since = recorded[-1].since if row.lowest_pending is None else None
+        session.emit(ReadinessSet(row.bundle or "", row.versions[-1], row.lowest_pending, since))
+        session.emit(JobFinished(Outcome.SUCCEEDED, len(recorded), self._session.clock() - began))
+        applied = tuple(each.version for each in recorded)
+        report = Report(Result.APPLIED, held.target, bundle.label, applied, 0, row.versions[-1], row)
+        return Came(report, len(recorded), held.epoch)
+
+    def _check_signed(self, view: View, bundle: Bundle, steps: Sequence[Step]) -> None:
+        """Check the signatures once more, now that nothing is read any more before it is run."""
+        trust = self._site.trust
+        trust.check_line(view.line, view.survey.target.table)
+        warrant = trust.warrant(bundle, (), place_of(view), upwards=True)
+        if warrant is not None:
+            for step in steps:
+                warrant.check(step.run.migration.up)
+
+    def _row(self, held: Held, view: View, observed: Observed) -> Readiness:
+        """The readiness row that is true once the last migration is committed, and with it."""
+        wanted = wanted_of(view, self._site, observed)
+        return assess(wanted, required_of(self._rows), observed, view.survey.identity, held.epoch)
+
+    def _knows(self, view: View) -> bool:
+        """Whether nothing is to be learned of how new the wanted bundle is."""
+        return view.wanted is None or self._site.trust.knows(view.wanted.published.digest)
+
+    def _report(self, view: View, result: Result, why: str | None) -> Report:
+        return Report(
+            result,
+            view.survey.target,
+            None if view.wanted is None else view.wanted.published.label,
+            version=view.observation.observed.highest,
+            readiness=view.observation.readiness,
+            why=why,
+        )
+
+
+async def _sent(held: Held, message: str) -> bool:
+    """Send it, and tell whether all of it came through; what it left in the session otherwise is dropped."""
+    with anyio.move_on_after(SECONDS):
+        try:
+            await send(held, message, Unit.TRANSACTION)
+        except (asyncpg.PostgresError, LateRefusalError):
+            pass
+        else:
+            return True
+    await send(held, anew().text)
+    return False
+
+
+def _tell(session: Session, steps: Sequence[Step], recorded: Sequence[Recorded]) -> None:
+    """Say what was done, in the words of a run; what was not comes the usual way."""
+    done = {each.version: each.duration_ms / 1000 for each in recorded}
+    told = [step for step in steps if step.run.migration.version in done]
+    if told:
+        first, last = steps[0].run.migration.version, steps[-1].run.migration.version
+        session.emit(JobStarted(len(steps), first, last))
+    for step in told:
+        migration, up, mode = step.run.migration, Direction.UP.value, step.script.mode.value
+        version, name = migration.version, migration.name
+        session.emit(MigrationStarted(version, name, up, mode, len(step.script.segments), step.statements))
+        seconds = done[version]
+        session.emit(MigrationFinished(version, name, up, mode, Outcome.SUCCEEDED, seconds, 0, 0.0, 0.0))
