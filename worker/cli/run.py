@@ -97,7 +97,7 @@ def _engine(
 ) -> tuple[Callable[[], Awaitable[None]], Callable[[], None]]:
     """What the worker runs, and what has it stop: for one target, or for a fleet."""
     if app.settings.fleet is not None:
-        from worker.cli.fleet import crew, work  # noqa: PLC0415  only where there is one
+        from worker.cli.fleet.commands import crew, work  # noqa: PLC0415  only where there is one
 
         worker = crew(app, board)
         return partial(work, app, worker), worker.drain

@@ -40,6 +40,7 @@ class Slots:
         self._choosing = anyio.Lock()
         self._stir = anyio.Event()
         self.budgets: dict[str, int | None] = {}
+        self.names = terms.names
         self.draining = False
         self.applied = 0
         self.migrations = 0
@@ -138,7 +139,7 @@ class Slots:
 
     def _wish(self, databases: Sequence[str]) -> Wish:
         fleet = self._terms.fleet
-        return Wish(self.budgets, fleet.sources, databases, _AHEAD * fleet.bounds.workers, self._terms.names)
+        return Wish(self.budgets, fleet.sources, databases, _AHEAD * fleet.bounds.workers, self.names)
 
     async def _say(self) -> None:
         """Say what came of claims; at worst it is said later, or the leases run out and whoever comes finds out."""
