@@ -79,6 +79,7 @@ class _Rounds:
         self._seen: dict[tuple[object, str], str] = {}
         self._bundles: dict[str, Bundle] = {}
         self._loading = anyio.Lock()
+        self._is_home_away = False
 
     async def all(self) -> FleetCheckup:
         registered = await self._home()
@@ -87,13 +88,18 @@ class _Rounds:
         wards: dict[str, list[Declared]] = {}
         for each in declared:
             wards.setdefault(each.database, []).append(each)
+        if self._is_home_away:
+            # Every target's connection has one to the home half beside it.
+            self._ailing.update(each.name for each in declared)
+            wards = {}
         async with anyio.create_task_group() as tasks:
             for mine in wards.values():
                 step = -(-len(mine) // self._bounds.per_database)
                 for start in range(0, len(mine), step):
                     tasks.start_soon(self._ward, mine[start : start + step])
         troubles = sorted(self._troubles.values(), key=lambda each: (each.finding.severity.value, each.where))
-        return FleetCheckup(len(declared), len(wards), len(declared) - len(self._ailing), tuple(troubles))
+        databases = len({each.database for each in declared})
+        return FleetCheckup(len(declared), databases, len(declared) - len(self._ailing), tuple(troubles))
 
     async def _home(self) -> tuple[Declared, ...]:
         """Check the home half; returns the targets that add_target() registered there."""
@@ -105,6 +111,7 @@ class _Rounds:
                 if not await FleetTargets(session).may_begin():
                     self._note("the home half", _not_allowed(session), RefusedError.exit_code)
         except TidegateError as refusal:
+            self._is_home_away = isinstance(refusal, NoDatabaseError)
             self._note("the home half", of_refusal(refusal), refusal.exit_code)
         return ()
 
