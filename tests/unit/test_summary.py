@@ -7,7 +7,8 @@ from worker.core.events.failure import Failure
 from worker.core.planning.job import JobState
 from worker.core.planning.readiness import AtLeast
 from worker.core.status.snapshot import JobProgress, LockWait, Snapshot, Trouble
-from worker.core.status.summary import Tone, summarise
+from worker.core.status.summary import summarise
+from worker.core.status.tone import Tone
 
 JOB = JobProgress("public.schema_migrations", "1.4.0", 2, 7, NOON)
 FAILED = a_status(state=JobState.FAILED, failure=Failure("3_a.up.sql", None, "no", line=4))

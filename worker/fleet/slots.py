@@ -61,6 +61,11 @@ class Slots:
             raise lost
         await self._say()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no target is being brought."""
+        return not self._busy
+
     def stir(self) -> None:
         """Have idle slots look again."""
         self._stir.set()

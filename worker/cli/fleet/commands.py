@@ -19,6 +19,8 @@ from worker.core.events.event import Outcome
 from worker.core.events.events import JobFailed
 from worker.core.fleet import Fleet
 from worker.errors import ExitCode, RefusedError, UsageError
+from worker.fleet.answers import Answers, Asked
+from worker.fleet.board import FleetBoard
 from worker.fleet.home import HomeSeat
 from worker.fleet.terms import Until
 from worker.fleet.worker import FleetWorker
@@ -121,8 +123,10 @@ async def _steered(app: App, session: Session, fleet: Fleet, words: tuple[str, .
     return names
 
 
-def crew(app: App, board: Board) -> FleetWorker:
-    """The worker of `tidegate run --fleet`, whose directory is offered to each line."""
+def crew(app: App, board: Board) -> tuple[FleetWorker, Answers]:
+    """The worker of `run --fleet`, which offers its directory to each line, and who answers for its targets."""
+    if not isinstance(board, FleetBoard):
+        raise TypeError("a fleet's worker has a fleet's board")
     own = FleetApp(app)
     fleet, bundle = own.read(), app.source()
 
@@ -131,9 +135,10 @@ def crew(app: App, board: Board) -> FleetWorker:
             await _offered(half.session, own.site, line, bundle)
 
     worker = own.worker(fleet, Until.STOPPED, offer)
-    worker.looked = lambda: board.fleet_reached(worker.counts)
+    worker.looked = lambda: board.fleet_read(worker.status, is_idle=worker.slots.is_idle)
     worker.away = board.unreachable
-    return worker
+    answers = Answers(Asked(fleet, own.doors, app.settings.control.schema, time.monotonic, app.mask))
+    return worker, answers
 
 
 async def _offered(session: Session, site: Site, line: str, bundle: Bundle | None) -> None:
@@ -145,7 +150,7 @@ async def _offered(session: Session, site: Site, line: str, bundle: Bundle | Non
         session.emit(JobFailed(Outcome.REFUSED, error.reason, error.message, error.hint, 0, 0.0))
 
 
-async def work(app: App, worker: FleetWorker) -> None:
+async def work(app: App, worker: FleetWorker, answers: Answers) -> None:
     """Run the worker, woken by NOTIFY."""
     hear = partial(
         listen, partial(app.connect, Purpose.LISTEN), f"{app.settings.control.schema}_wake", worker.wake, app.emit,
@@ -153,5 +158,6 @@ async def work(app: App, worker: FleetWorker) -> None:
     )  # fmt: skip
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(hear)
+        tasks.start_soon(answers.tidy)
         await worker.run()
         tasks.cancel_scope.cancel()
