@@ -88,6 +88,17 @@ def test_one_target_is_brought_to_a_version_and_forced_to_one(fleet: Tidegate, f
     fleet("admin", "repair", "--target", name).is_fine("nothing differs")
 
 
+def test_a_target_that_was_paused_before_its_first_run_is_resumed_and_one_without_its_schema_too(
+    fleet: Tidegate, far: Database
+) -> None:
+    fleet("up", "--target", "tenant_0.schema_migrations").is_fine()
+    fleet("pause", "--target", "tenant_far").is_fine("1 target paused")
+    fleet("resume", "--target", "tenant_far").is_fine("1 target resumed")
+    far.psql("DROP SCHEMA tenant_far")
+    fleet("pause", "--target", "tenant_far").is_fine("1 target paused")
+    fleet("resume", "--target", "tenant_far").is_fine("1 target resumed")
+
+
 def test_drift_is_found_in_a_target_whose_catalogue_a_person_took_as_right(fleet: Tidegate, far: Database) -> None:
     fleet("up").is_fine()
     name = called(far)

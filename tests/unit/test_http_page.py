@@ -296,7 +296,7 @@ def test_a_fleets_page_says_how_far_each_line_is_which_is_halted_and_what_failed
     assert "t7.m failed 0003.up.sql:7: no mend it" in wrong
     assert "and 29 more; tidegate status --fleet counts all of them" in wrong
     assert "t3.m 1 min 15 s" in text_of(replace(FLEET, at=LATER), "now")
-    assert "1 of 3 migrations of bundle 1.4.0; 3 add_orders runs" in now
+    assert "1 of 3 migrations of bundle 1.4.0 , 3 add_orders runs" in now
     assert "and 4 more" in now
     for region in ("bundles", "peers", "steps", "drift"):
         assert "<h2" in render_regions(FLEET, None)[region]

@@ -15,6 +15,7 @@ from worker.errors import TidegateError, UsageError
 from worker.fleet.terms import Path
 from worker.jobs import steer
 from worker.jobs.locate import Located, locate, locate_unread, pick
+from worker.jobs.look import look
 from worker.jobs.roster import read_roster
 from worker.jobs.site import Site
 from worker.postgres.connection import Purpose, closing, connect
@@ -128,8 +129,10 @@ async def unpin(own: FleetApp, fleet: Fleet, session: Session, name: str) -> Non
     if known is None:
         raise UsageError(f"--target {name}: the fleet has no such target", hint="see tidegate status --fleet")
     located = locate(fleet, own.server, known.declared)
+    site = site_of(own.site, located.declared)
     async with aimed_session(own, located) as at:
-        await steer.resume(at, site_of(own.site, located.declared))
+        if (await look(at, site)).observation.pinned is not None:
+            await steer.resume(at, site)
 
 
 @asynccontextmanager

@@ -105,9 +105,9 @@ async def steer(app: App, verb: str, words: tuple[str, ...] | None) -> str:
             found = await half.retry(fleet.sources, names)
         else:
             found = await half.steer(fleet.sources, names, paused=verb == "pause")
+        await half.wake()
         for name in found if verb == "resume" and words is not None else ():
             await unpin(own, fleet, session, name)
-        await half.wake()
     what = {"retry": "to be tried again", "pause": "paused", "resume": "resumed"}[verb]
     return f"{counted(len(found), 'target')} {what}; the workers are told"
 
