@@ -6,7 +6,7 @@ connections are kept, none for long, and what was read a moment ago is not read 
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -38,7 +38,9 @@ FRESH_SECONDS = 0.5
 
 _NAMES = 10_000
 _DATABASES = 8
-_ANSWER_SECONDS = 5.0
+_AT_ONCE = 16
+_ANSWER_SECONDS = 3.0
+_REST_SECONDS = 1.0
 _HOME_SECONDS = 2.0
 _IDLE_SECONDS = 30.0
 _NOT_THERE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
@@ -62,6 +64,8 @@ class _Seat:
         self.lock = anyio.Lock()
         self.conn: Connection[Record] | None = None
         self.used_at = 0.0
+        self.away_until = 0.0
+        self.why = ""
 
     async def hang_up(self) -> None:
         conn, self.conn = self.conn, None
@@ -77,6 +81,7 @@ class Answers:
         self._known: OrderedDict[str, tuple[Known, float]] = OrderedDict()
         self._read: OrderedDict[str, tuple[Reading, float]] = OrderedDict()
         self._seats: OrderedDict[str, _Seat] = OrderedDict()
+        self._at_once = anyio.CapacityLimiter(_AT_ONCE)
         self._home: Session | None = None
         self._home_lock = anyio.Lock()
         self._home_used_at = 0.0
@@ -162,6 +167,8 @@ class Answers:
                 rows = await read_readiness(conn, self._asked.control, declared.target.name)
             except _NOT_THERE:
                 rows = ()
+            except DRIVER_ERRORS as error:
+                raise NoDatabaseError(f"its database could not be read: {message_of(error)}") from error
         row = rows[0][1:] if rows else (None, None)
         reading = Reading(declared.name, known.wanted, *row)
         _keep(self._read, declared.name, (reading, self._asked.clock()), _NAMES)
@@ -176,27 +183,34 @@ class Answers:
         """
         seat = self._seats.setdefault(database, _Seat())
         self._seats.move_to_end(database)
-        await self._make_room()
-        async with seat.lock:
-            seat.used_at = self._asked.clock()
-            try:
+        if self._asked.clock() < seat.away_until:
+            # Whoever asks of another database is not to wait behind those that ask of this one.
+            raise NoDatabaseError(seat.why)
+        try:
+            async with seat.lock, self._at_once:
+                seat.used_at = self._asked.clock()
                 if seat.conn is None or seat.conn.is_closed():
                     seat.conn = await place.server.connect(place.database)
                 yield seat.conn
-            except DRIVER_ERRORS as error:
-                await seat.hang_up()
-                raise NoDatabaseError(f"its database could not be read: {message_of(error)}") from error
-            except BaseException:
-                if seat.conn is not None:
-                    seat.conn.terminate()
-                raise
+        except BaseException as error:
+            self._lost(seat, error)
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._make_room()
+
+    def _lost(self, seat: _Seat, error: BaseException) -> None:
+        """A question without an answer: what may still come of it is for nobody, and the next one waits a while."""
+        if seat.conn is not None:
+            seat.conn.terminate()
+        seat.away_until = self._asked.clock() + _REST_SECONDS
+        seat.why = error.message if isinstance(error, TidegateError) else "its database gave no answer"
 
     async def _make_room(self) -> None:
-        for database, seat in list(self._seats.items())[:-_DATABASES]:
-            if not seat.lock.locked():
-                del self._seats[database]
-                with suppress(TidegateError):
-                    await seat.hang_up()
+        """Keep the connections that were used last; one that is used now is kept too."""
+        idle = [database for database, seat in self._seats.items() if not seat.lock.locked()]
+        for database in idle[: max(0, len(self._seats) - _DATABASES)]:
+            await self._seats.pop(database).hang_up()
 
 
 def _keep(shelf: "OrderedDict[str, tuple[_T, float]]", name: str, value: tuple[_T, float], most: int) -> None:

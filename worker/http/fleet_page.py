@@ -1,5 +1,6 @@
 """What the status page shows of a fleet: its lines, each with its counts; bounded, however many targets there are."""
 
+from worker.core.fleet import Count
 from worker.core.status.fleet_status import BAD, NEEDING, STATES, Halt, in_states
 from worker.core.status.snapshot import Snapshot
 from worker.core.value import dataclass
@@ -34,13 +35,15 @@ class Line:
 
 def lines_of(snapshot: Snapshot) -> tuple[Line, ...]:
     """The lines, those first that need a person."""
-    names = {count.line for count in snapshot.fleet}
-    lines = (_line(snapshot, name) for name in sorted(names))
+    counts: dict[str, list[Count]] = {}
+    for count in snapshot.fleet:
+        counts.setdefault(count.line, []).append(count)
+    halts = {halt.line: halt for halt in snapshot.halted}
+    lines = (_line(name, tuple(mine), halts.get(name)) for name, mine in sorted(counts.items()))
     return tuple(sorted(lines, key=lambda line: (line.halt is None, not any(state in BAD for state, _ in line.states))))
 
 
-def _line(snapshot: Snapshot, name: str) -> Line:
-    mine = tuple(count for count in snapshot.fleet if count.line == name)
+def _line(name: str, mine: tuple[Count, ...], halt: Halt | None) -> Line:
     states = ((state, in_states(mine, (state,))) for state in STATES)
     return Line(
         name,
@@ -48,7 +51,7 @@ def _line(snapshot: Snapshot, name: str) -> Line:
         sum(count.targets for count in mine),
         in_states(mine, ("succeeded",)),
         tuple((state, number) for state, number in states if number),
-        next((halt for halt in snapshot.halted if halt.line == name), None),
+        halt,
     )
 
 
