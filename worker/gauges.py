@@ -23,13 +23,12 @@ from worker.core.events.events import (
     WorkerWoken,
 )
 from worker.core.events.migration_events import MigrationFinished
-from worker.core.fleet.count import Count
 from worker.core.planning.job import JobState
 from worker.core.status.drift import Drift
 from worker.core.status.probe import target_is_ready
 from worker.core.status.snapshot import Snapshot, TargetStatus
+from worker.fleet_gauges import PREFIX, of_fleet
 
-PREFIX = "tidegate_"
 TARGET_LIMIT = 100
 """Up to this many targets have series of their own."""
 
@@ -109,10 +108,11 @@ class Gauges(Collector):
             return
         targets = self._snapshot.targets
         yield from self._of_worker(self._snapshot)
+        if self._snapshot.is_fleet:
+            yield from of_fleet(self._snapshot)
+            return
         yield self._by_state("jobs_current", "Targets by the state of their job.", targets)
-        if self._snapshot.fleet:
-            yield _of_fleet(self._snapshot.fleet)
-        elif len(targets) > TARGET_LIMIT:
+        if len(targets) > TARGET_LIMIT:
             yield self._by_state(
                 "targets", "Targets by state, where they are too many for series of their own.", targets
             )
@@ -164,13 +164,6 @@ class Gauges(Collector):
         if job is not None:
             return job.pending
         return 0 if status is None else len(status.pending)
-
-
-def _of_fleet(counts: tuple[Count, ...]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(PREFIX + "targets", "Targets of the fleet by state.", labels=["state"])
-    for state in sorted({count.state for count in counts}):
-        family.add_metric([state], sum(count.targets for count in counts if count.state == state))
-    return family
 
 
 def _begun_elsewhere(snapshot: Snapshot) -> Iterator[float]:

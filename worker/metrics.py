@@ -25,7 +25,8 @@ from worker.core.events.events import (
 from worker.core.events.migration_events import AppBlocked, MigrationFinished, MigrationRetried, MigrationWaiting
 from worker.core.running.blocking import Kind, Overrun
 from worker.core.status.snapshot import Snapshot
-from worker.gauges import PREFIX, Gauges
+from worker.fleet_gauges import PREFIX
+from worker.gauges import Gauges
 
 _WORD = re.compile(r"[A-Za-z0-9_]{1,40}")
 _WORD_LIMIT = 20

@@ -9,7 +9,7 @@ import pytest
 from tests.fixtures.dashboard import Query, queries
 from tests.fixtures.network import http_get
 from tests.fixtures.prometheus import Series, promtool, rules
-from tests.fixtures.scrapes import Scraped, scraped
+from tests.fixtures.scrapes import Scraped, scraped, scraped_fleet
 from tests.fixtures.servers import Server, fresh_database
 
 # What is asked of a histogram's or a counter's growth looks at so much of the past.
@@ -24,6 +24,17 @@ QUIET = {"Stale writes refused", "Listener lost", "Drift", "Left alone"}
 def scene(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     with fresh_database(server) as database, scraped(database, tmp_path_factory.mktemp("scene")) as scene:
         yield scene
+
+
+@pytest.fixture(scope="module")
+def fleet_scene(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
+    with fresh_database(server) as database, scraped_fleet(database, tmp_path_factory.mktemp("fleet")) as scene:
+        yield scene
+
+
+def is_of_a_fleet(promql: str) -> bool:
+    """Whether a worker of one target has no such series."""
+    return "tidegate_fleet_" in promql
 
 
 def numbers(found: list[Series]) -> list[float]:
@@ -78,7 +89,8 @@ def test_no_alert_fires_for_what_did_not_happen(scene: Scraped) -> None:
 
 
 @pytest.mark.parametrize("query", queries(), ids=lambda query: f"{query.panel}: {query.text[:30]}")
-def test_a_panel_shows_what_happened(scene: Scraped, query: Query) -> None:
+def test_a_panel_shows_what_happened(scene: Scraped, fleet_scene: Scraped, query: Query) -> None:
+    scene = fleet_scene if is_of_a_fleet(query.text) else scene
     seen = numbers(scene.prometheus.history(query.filled(INTERVAL), scene.began, scene.ended))
     assert seen
     assert query.panel in QUIET or any(seen)
@@ -89,7 +101,10 @@ def test_a_panel_shows_what_happened(scene: Scraped, query: Query) -> None:
     [query.filled(INTERVAL) for query in queries()] + [rule["expr"] for rule in rules()],
     ids=lambda promql: promql[:60],
 )
-def test_a_query_of_dashboard_and_rules_names_metrics_and_labels_that_exist(scene: Scraped, promql: str) -> None:
+def test_a_query_of_dashboard_and_rules_names_metrics_and_labels_that_exist(
+    scene: Scraped, fleet_scene: Scraped, promql: str
+) -> None:
+    scene = fleet_scene if is_of_a_fleet(promql) else scene
     text, labels = canonical(scene, promql), set[str]()
     selectors = [name + (matchers or "") for name, matchers in SELECTOR.findall(text)]
     assert selectors
@@ -100,3 +115,15 @@ def test_a_query_of_dashboard_and_rules_names_metrics_and_labels_that_exist(scen
     grouped = {label for listed in GROUPED.findall(text) for label in listed.replace(" ", "").split(",")}
     # The scrape's own, which only a cluster's has.
     assert grouped - {"namespace"} <= labels
+
+
+def test_a_halted_line_alerts_by_itself(fleet_scene: Scraped) -> None:
+    fleet_scene.prometheus.until(
+        'ALERTS{alertname="TidegateFleetHalted", alertstate="firing", line="schema_migrations"} == 1'
+    )
+
+
+def test_a_live_scrape_of_a_fleet_passes_promtool(fleet_scene: Scraped) -> None:
+    (worker,) = fleet_scene.workers
+    done = promtool("check", "metrics", text=http_get(worker.port, "/metrics").body)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")

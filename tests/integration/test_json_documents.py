@@ -15,6 +15,8 @@ from tests.fixtures.workers import migrations_in, tables
 from worker.cli.arguments import VERBS, parser_for
 from worker.cli.documents import DOCUMENTS, ELSEWHERE, Maybe, OneOf, Time
 
+FLEET = {name for name in DOCUMENTS if name.endswith(" --fleet")}
+
 HEAVY = {
     4: "CREATE INDEX i ON t1 (a);\nDO 'BEGIN END';\n",
     5: "-- tidegate: gate=off\nCREATE INDEX CONCURRENTLY j ON t1 (a);\n",
@@ -29,6 +31,11 @@ def deviations(value: Any, shape: Any, place: str = "$") -> Iterator[str]:
         case [inner]:
             for number, each in enumerate(value):
                 yield from deviations(each, inner, f"{place}[{number}]")
+        case dict() if any(isinstance(key, OneOf) for key in shape):
+            ((words, inner),) = shape.items()
+            yield from [f"{place}.{key}: no such word" for key in value if not _is(key, words)]
+            for key in value:
+                yield from deviations(value[key], inner, f"{place}.{key}")
         case dict():
             yield from [f"{place}.{key}: in one only" for key in set(value) ^ set(shape)]
             for key in set(value) & set(shape):
@@ -90,7 +97,23 @@ def test_every_verb_prints_the_documented_document(database: Database, folder: P
     call("bundle", "withdraw", "1.0", "-d", database.dsn)
     gone = call("admin", "uninstall", "--json", "--yes", "-d", database.dsn).document
     assert list(deviations(gone, DOCUMENTS["admin uninstall"])) == []
-    assert {verb for verb, _ in steps} | {"admin uninstall", "bundle verify"} == set(DOCUMENTS)
+    assert {verb for verb, _ in steps} | {"admin uninstall", "bundle verify"} == set(DOCUMENTS) - FLEET
+
+
+def test_a_fleet_prints_the_documented_documents(database: Database, tmp_path: Path) -> None:
+    database.psql("CREATE SCHEMA t1; CREATE SCHEMA t2; CREATE TABLE t2.t1 ()")
+    source, file = migrations_in(tmp_path / "app", tables(1, 2)), tmp_path / "fleet.toml"
+    groups = ("schemas = ['t1', 't2', 't3']", "table = 'b'\nline = 'b'\nschemas_query = 'SELECT nonsense'")
+    file.write_text("".join(f"[[targets]]\n{group}\n" for group in groups))
+    flags = ("--json", "--fleet", file, "-s", source, "-d", database.dsn)
+    for verb, words in (("doctor", ()), ("up", ()), ("status", ()), ("up", ("--target", "t1")), ("doctor", ())):
+        said = call(verb, *words, *flags)
+        assert list(deviations(said.document, DOCUMENTS[f"{verb} --fleet"], verb)) == [], said
+    assert said.document["findings"]
+    document = call("up", *flags).document
+    assert document["states"] == {"failed": 1, "refused": 1, "succeeded": 1}
+    assert len(document["troubled"]) == 2
+    assert document["misdeclared"]
 
 
 def signed_by_nobody(folder: Path, database: Database) -> None:

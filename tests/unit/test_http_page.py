@@ -10,6 +10,7 @@ import pytest
 from tests.fixtures.statuses import (
     NOON,
     a_bundle,
+    a_fleet,
     a_panorama,
     a_row,
     a_running,
@@ -18,6 +19,7 @@ from tests.fixtures.statuses import (
     a_step,
 )
 from worker.core.events.failure import Failure
+from worker.core.fleet.count import Count
 from worker.core.planning.job import JobState
 from worker.core.planning.readiness import AtLeast
 from worker.core.running.blocking import Blocker, Kind
@@ -25,6 +27,7 @@ from worker.core.status.company import Part, Peer
 from worker.core.status.drift import Change, Difference, Drift, Unknown
 from worker.core.status.drift import Part as Differing
 from worker.core.status.fingerprint import Thing
+from worker.core.status.fleet_status import AtWork, Halt, Misdeclared, TroubledTarget
 from worker.core.status.snapshot import JobProgress, LockWait, Snapshot, Trouble, Waiting
 from worker.http.page import REGIONS, STATIC, render_page, render_regions, static
 
@@ -42,7 +45,16 @@ FULL = a_snapshot(
     running=a_running(),
     job=JobProgress("public.schema_migrations", "1.4.0", 2, 7, NOON),
 )
+HALTED = (Halt("shop", 50, 50, 940),)
+TROUBLED = tuple(TroubledTarget(f"t{n}.m", "shop", "failed", f"0003.up.sql:{n}: no", "mend it") for n in range(30))
+AT_WORK = tuple(AtWork(f"t{n}.m", "1.4.0", 1, 3, NOON, "3 add_orders") for n in range(16))
+FLEET = a_fleet(halted=HALTED, troubled=TROUBLED, at_work=AT_WORK)
 STATES = {
+    "a fleet": FLEET,
+    "a fleet at rest": a_fleet(fleet=(Count("shop", "1.4.0", "succeeded", 7),)),
+    "a fleet of which a group is wrong": a_fleet(misdeclared=(Misdeclared("fleet.toml, targets 2", "no", "mend it"),)),
+    "a fleet without targets": a_fleet(fleet=()),
+    "a fleet without its home": a_fleet(database="refused"),
     "ready": a_snapshot(a_status(panorama=a_panorama())),
     "at work": FULL,
     "before a lock": a_snapshot(
@@ -273,3 +285,40 @@ def test_a_thousand_pending_migrations_make_no_long_page() -> None:
     status = a_status(pending=tuple(range(4, 1004)), names=("m",) * 1000)
     assert "Up next 1 000 migrations" in text_of(a_snapshot(status), "now")
     assert "and 992 more" in text_of(a_snapshot(status), "now")
+
+
+def test_a_fleets_page_says_how_far_each_line_is_which_is_halted_and_what_failed_and_why() -> None:
+    lines, wrong, now = (text_of(FLEET, region) for region in ("gate", "fleet", "now"))
+    assert lines.startswith("Lines shop 1 000 targets, bundle 1.4.0")
+    assert "50 failed 9 unreachable 1 running 940 due" in lines
+    assert "shop is halted. 50 targets ended badly, and 50 may; 940 are not begun." in lines
+    assert "99 000 done" in lines
+    assert "t7.m failed 0003.up.sql:7: no mend it" in wrong
+    assert "and 29 more; tidegate status --fleet counts all of them" in wrong
+    assert "t3.m 1 min 15 s" in text_of(replace(FLEET, at=LATER), "now")
+    assert "1 of 3 migrations of bundle 1.4.0 , 3 add_orders runs" in now
+    assert "and 4 more" in now
+    for region in ("bundles", "peers", "steps", "drift"):
+        assert "<h2" in render_regions(FLEET, None)[region]
+        assert "hidden" in render_regions(FLEET, None)[region]
+    assert "hidden" in render_regions(FULL, None)["fleet"]
+
+
+def test_a_fleets_page_stays_small_however_many_targets_and_lines_there_are() -> None:
+    counts = tuple(Count(f"line{n:04}", "1.0", state, 50) for n in range(1_000) for state in ("due", "succeeded"))
+    page = render_page(replace(FLEET, fleet=counts), None)
+    assert "and 980 more lines" in page
+    assert len(page) < 64 * 1024
+
+
+def test_every_value_of_a_fleets_page_is_escaped() -> None:
+    hostile = a_fleet(
+        fleet=(Count(HOSTILE, HOSTILE, "failed", 2),),
+        halted=(Halt(HOSTILE, 1, 1, 1),),
+        troubled=(TroubledTarget(HOSTILE, HOSTILE, "failed", HOSTILE, HOSTILE),),
+        misdeclared=(Misdeclared(HOSTILE, HOSTILE, HOSTILE),),
+        at_work=(AtWork(HOSTILE, HOSTILE, 0, 1, NOON, HOSTILE),),
+    )
+    html = render_page(hostile, None)
+    assert "<script>alert" not in html
+    assert "<img src=x" not in html

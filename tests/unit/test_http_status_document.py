@@ -14,6 +14,7 @@ from worker.core.planning.job import JobState
 from worker.core.status import status_document as module
 from worker.core.status.drift import Unknown, drift
 from worker.core.status.fingerprint import Deviation, Fingerprint, Thing
+from worker.core.status.fleet_status import AtWork, Halt, Misdeclared, TroubledTarget
 from worker.core.status.snapshot import JobProgress, LockWait, Trouble
 from worker.core.status.status_document import status_document
 
@@ -30,6 +31,10 @@ FULL = a_snapshot(
     job=JobProgress("public.schema_migrations", "1.4.0", 2, 7, NOON),
     trouble=Trouble("privilege", "no", "grant it", NOON),
     fleet=(Count("app", "1.4.0", "due", 3),),
+    halted=(Halt("app", 5, 5, 90),),
+    troubled=(TroubledTarget("t1.m", "app", "failed", "no", "mend it"),),
+    misdeclared=(Misdeclared("fleet.toml, targets 2", "yields none", "correct it"),),
+    at_work=(AtWork("t2.m", "1.4.0", 1, 2, NOON, "7 index_orders"),),
     lock_wait=LockWait("ops", "psql", "local", 7, "2026-03-04T11:00:00+00:00", ours=False, since=NOON),
 )  # fmt: skip
 

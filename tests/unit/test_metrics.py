@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.fixtures.statuses import ELSEWHERE, NOON, a_row, a_snapshot, a_status
+from tests.fixtures.statuses import ELSEWHERE, NOON, a_fleet, a_row, a_snapshot, a_status
 from worker.core.events.event import Event, Outcome
 from worker.core.events.events import (
     BundlePublished,
@@ -26,8 +26,10 @@ from worker.core.events.events import (
     WorkerWoken,
 )
 from worker.core.events.migration_events import AppBlocked, MigrationFinished, MigrationRetried, MigrationWaiting
+from worker.core.fleet.count import Count
 from worker.core.planning.job import JobState
 from worker.core.running.blocking import Kind
+from worker.core.status.fleet_status import Halt
 from worker.core.status.snapshot import Running
 from worker.gauges import TARGET_LIMIT
 from worker.metrics import Metrics
@@ -314,3 +316,25 @@ def test_work_is_counted_for_what_asked_for_the_look(metrics: Metrics) -> None:
 def test_a_paused_target_is_told(metrics: Metrics) -> None:
     metrics.observe(a_snapshot(a_status(paused="paused by me"), a_status(target="b.m")))
     assert (value(metrics, "target_paused", target=TARGET), value(metrics, "target_paused", target="b.m")) == (1, 0)
+
+
+def test_a_fleet_has_series_of_its_lines_and_none_of_a_target() -> None:
+    metrics = Metrics("0", lambda: NOON)
+    metrics.observe(a_fleet(halted=(Halt("shop", 50, 50, 940),)))
+    text = metrics.text()[0].decode()
+    assert 'tidegate_fleet_targets{line="shop",state="failed"} 50.0' in text
+    assert 'tidegate_fleet_targets{line="audit",state="failed"} 0.0' in text
+    assert 'tidegate_fleet_line_halted{line="shop"} 1.0' in text
+    assert 'tidegate_fleet_line_halted{line="audit"} 0.0' in text
+    assert 'tidegate_jobs_current{state="failed"} 50.0' in text
+    assert 'tidegate_jobs_current{state="pending"} 940.0' in text
+    assert 'tidegate_targets{state="unreachable"} 9.0' in text
+    assert "target=" not in text
+
+
+def test_the_series_of_a_fleet_are_bounded_and_lose_no_target() -> None:
+    metrics = Metrics("0", lambda: NOON)
+    metrics.observe(a_fleet(fleet=tuple(Count(f"line{n:04}", "1.0", "due", 2) for n in range(1_000))))
+    found = [line for line in metrics.text()[0].decode().splitlines() if line.startswith("tidegate_fleet_")]
+    assert len(found) < 300
+    assert 'tidegate_fleet_targets{line="other",state="due"} 1960.0' in found

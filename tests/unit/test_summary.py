@@ -2,12 +2,15 @@
 
 import pytest
 
-from tests.fixtures.statuses import NOON, a_row, a_running, a_snapshot, a_status
+from tests.fixtures.statuses import NOON, a_fleet, a_row, a_running, a_snapshot, a_status
 from worker.core.events.failure import Failure
+from worker.core.fleet.count import Count
 from worker.core.planning.job import JobState
 from worker.core.planning.readiness import AtLeast
+from worker.core.status.fleet_status import AtWork, Halt, Misdeclared
 from worker.core.status.snapshot import JobProgress, LockWait, Snapshot, Trouble
-from worker.core.status.summary import Tone, summarise
+from worker.core.status.summary import summarise
+from worker.core.status.tone import Tone
 
 JOB = JobProgress("public.schema_migrations", "1.4.0", 2, 7, NOON)
 FAILED = a_status(state=JobState.FAILED, failure=Failure("3_a.up.sql", None, "no", line=4))
@@ -75,3 +78,36 @@ def test_a_job_that_failed_speaks_for_itself_and_work_comes_before_trouble() -> 
 def test_the_workers_own_requirement_decides_whether_it_is_ready() -> None:
     assert summarise(a_snapshot(), AtLeast(3)).tone is Tone.GOOD
     assert summarise(a_snapshot(), AtLeast(4)).title == "Not ready"
+
+
+def of(*states: str, wanted: str | None = "1.4.0") -> tuple[Count, ...]:
+    """So many targets of one line in each of these states, one more each time."""
+    return tuple(Count("shop", wanted, state, number) for number, state in enumerate(states, start=1))
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "tone", "title", "detail"),
+    [
+        (a_fleet(halted=(Halt("shop", 5, 5, 90),)), Tone.BAD, "shop is halted", "5 targets ended badly, and 5 may: 90"),
+        (a_fleet(), Tone.BAD, "50 targets need a person", "99000 up to date, 940 due, 1 running"),
+        (a_fleet(fleet=of("in_doubt")), Tone.BAD, "1 target needs a person", "Of 1 target: 1 in doubt"),
+        (
+            a_fleet(fleet=of("succeeded"), misdeclared=(Misdeclared("targets 2", "yields none", "mend it"),)),
+            Tone.BAD, "A person is needed", "targets 2: yields none",
+        ),
+        (a_fleet(fleet=of("due", "succeeded")), Tone.BUSY, "Applying", "Of 3 targets: 2 up to date, 1 due"),
+        (
+            a_fleet(fleet=of("succeeded"), at_work=(AtWork("t.m", "1", 0, 1, NOON),)),
+            Tone.BUSY, "Applying", "1 up to date",
+        ),
+        (a_fleet(fleet=of("unreachable", "succeeded")), Tone.WAITING, "Waiting", "1 unreachable"),
+        (a_fleet(fleet=of("due", wanted=None)), Tone.IDLE, "Nothing wanted yet", "for any line"),
+        (a_fleet(fleet=()), Tone.IDLE, "No targets yet", "yield none"),
+        (a_fleet(fleet=of("paused", "succeeded")), Tone.GOOD, "Ready", "Of 3 targets: 2 up to date, 1 paused"),
+        (a_fleet(database="refused"), Tone.BAD, "No database", "refused"),
+    ],
+)  # fmt: skip
+def test_of_a_fleet_the_worst_is_said_first(snapshot: Snapshot, tone: Tone, title: str, detail: str) -> None:
+    said = summarise(snapshot, None)
+    assert (said.tone, said.title) == (tone, title)
+    assert detail in said.detail

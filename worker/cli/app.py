@@ -6,7 +6,7 @@ import random
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
@@ -80,7 +80,12 @@ class App:
         """Every password that a connection was or will be made with; one in a file is read at each line."""
         database = self.settings.database
         sources = () if database is None else (database.migrating, database.waiting)
-        return tuple(secret for source in sources for secret in (_password_of(source), _key_password_of(source)))
+        own = tuple(secret for source in sources for secret in (_password_of(source), _key_password_of(source)))
+        if self.settings.fleet is None or database is None:
+            return own
+        from worker.cli.fleet.secrets import secrets_of  # noqa: PLC0415  only where there is a fleet
+
+        return (*own, *secrets_of(self))
 
     @cached_property
     def mask(self) -> "Mask":
@@ -94,20 +99,13 @@ class App:
         """Hands events to the log and to whatever the verb added."""
         return Emitter((self._log, *self.extra_sinks))
 
-    def serves_fleet(self, names: Sequence[str] | None, *, verb: str, takes: bool) -> bool:
-        """Whether the verb is about a fleet; `names` are those of --target, `takes` whether it can be.
+    @property
+    def gate_target(self) -> str | None:
+        """What the readiness row of the target is called, None where no fleet says so."""
+        return None
 
-        Raises:
-            UsageError: It is for one target and a fleet is set, or a target was named without a fleet.
-        """
-        if self.settings.fleet is not None and not takes:
-            raise UsageError(
-                f"{verb} is for one target, and a fleet is set",
-                hint="leave --fleet and TIDEGATE_FLEET out, and say which: --database, --migrations-table",
-            )
-        if self.settings.fleet is None and names:
-            raise UsageError("--target names a target of a fleet", hint="say --fleet FILE, or set TIDEGATE_FLEET")
-        return self.settings.fleet is not None
+    async def moved(self) -> None:
+        """A person brought the target elsewhere; a fleet has to be told."""
 
     @cached_property
     def site(self) -> Site:

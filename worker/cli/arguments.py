@@ -70,8 +70,8 @@ VERBS = {
 
 _PURPOSE = "Brings a Postgres schema up to the level that an application needs, then opens the gate."
 
-FLEET_VERBS = frozenset({"run", "up", "status", "pause", "resume", "retry"})
-"""The verbs that are about all targets of a fleet, where one is set."""
+FLEET_VERBS = frozenset(VERBS) - {"publish", "create", "bundle", "completion"}
+"""The verbs that are about all targets of a fleet, or about the one that --target names."""
 
 _EXIT_CODES = """\
 exit codes:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from worker.cli.aiming import add_target, for_one, serves_fleet
 from worker.cli.app import App
 from worker.cli.output import print_json, print_line
 from worker.cli.terminal import is_drawable
 from worker.core.checks.findings import Finding, Severity
-from worker.doctor import examine_gate, examine_target, of_refusal
+from worker.doctor.target import examine_gate, examine_target, of_refusal
 from worker.errors import ExitCode, RefusedError
 from worker.postgres.connection import Purpose, closing
 
@@ -24,12 +25,18 @@ _STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.OK: "
 def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
     """The arguments of `doctor`."""
     parser.add_argument("--gate", action="store_true", help="check what an application's gate needs, and nothing else")
+    add_target(parser)
     parser.add_argument("--json", action="store_true", help="print the findings as a JSON document")
 
 
 def run(_verb: str, flags: "Flags") -> ExitCode:
     """Check, print the findings, and exit 3 if a run would fail."""
-    findings = anyio.run(_gate if flags.own.gate else _target, App(flags))
+    app = App(flags)
+    if flags.own.target is None and not flags.own.gate and serves_fleet(app, flags):
+        from worker.cli.fleet.doctor import examine  # noqa: PLC0415  only where there is one
+
+        return examine(app, as_json=flags.own.json)
+    findings = anyio.run(_gate if flags.own.gate else _target, for_one(app, flags, "doctor"))
     if flags.own.json:
         print_json([_document(finding) for finding in findings])
     else:

@@ -99,7 +99,51 @@ _SIGNED = {
     "by": [str],  # names of the trusted ones among them
 }
 
+_STATES = (
+    "failed",
+    "refused",
+    "in_doubt",
+    "unreachable",
+    "waiting",
+    "left_alone",
+    "paused",
+    "running",
+    "due",
+    "succeeded",
+)
+
+_FLEET = {
+    "targets": int,
+    "states": {OneOf(_STATES): int},  # so many targets are in each state that any is in
+    "lines": [{"line": str, "wanted": Maybe(str), "state": OneOf(_STATES), "targets": int}],
+    "applied": int,  # so many targets were brought further by this command
+    "migrations": int,  # so many migrations it ran in them
+    "troubled": [
+        {"target": str, "line": str, "state": OneOf(_STATES), "reason": str, "message": str, "hint": str}
+    ],  # the first hundred that need a person or could not be reached
+    "misdeclared": [{"group": str, "message": str, "hint": str}],  # groups of the file that could not be read
+}
+
 DOCUMENTS: dict[str, object] = {
+    "up --fleet": _FLEET,
+    "status --fleet": _FLEET,
+    "doctor --fleet": {
+        "targets": int,
+        "databases": int,
+        "sound": int,  # so many targets have nothing wrong that would make a run fail
+        "findings": [
+            {
+                "where": str,  # the first target, the database, the group, or the home half
+                "targets": int,  # with so many targets it is the same; 0: it is of no target
+                "check": str,
+                "severity": OneOf(("error", "warning")),
+                "message": str,
+                "advice": str,
+                "sql": str,
+            }
+        ],  # at most a hundred
+        "omitted": int,
+    },
     "up": _REPORT,
     "down": _REPORT,
     "goto": _REPORT,

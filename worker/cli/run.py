@@ -24,6 +24,7 @@ from worker.cli.output import print_line
 from worker.cli.requirement import stated
 from worker.core.events.event import Sink
 from worker.core.events.events import HttpServing, WorkerDraining, WorkerFailed, WorkerStarted, WorkerStopped
+from worker.core.value import dataclass
 from worker.errors import ExitCode, TidegateError, UsageError, first_of
 from worker.log import bridge_stdlib
 from worker.postgres.connection import Purpose
@@ -32,6 +33,7 @@ from worker.systemd import Manager, Notifier
 
 if TYPE_CHECKING:
     from worker.cli.arguments import Flags
+    from worker.http.app import Ask
     from worker.metrics import Metrics
     from worker.postgres.session import Session
 
@@ -70,7 +72,7 @@ async def _with_embedded(app: App, flags: "Flags") -> None:
 async def _work(app: App, _flags: "Flags") -> None:
     from worker.metrics import Metrics  # noqa: PLC0415  slow to import, and only the worker has metrics
 
-    board, metrics = Board(app.settings.worker, __version__, _now, app.mask), Metrics(__version__, _now)
+    board, metrics = _board(app), Metrics(__version__, _now)
     manager = Manager(os.environ)
     last_word = LastWord(app.mask)
     app.extra_sinks = (board.sink, metrics.sink, last_word.sink, *_notifying(manager, app, board))
@@ -79,30 +81,45 @@ async def _work(app: App, _flags: "Flags") -> None:
     doors = Doors(partial(_session, app), partial(app.connect, Purpose.LISTEN))
     drift = None if limits.drift_ms is None else limits.drift_ms / 1000
     rhythm = Rhythm(limits.poll_ms / 1000, time.monotonic, random.random, drift)
-    runs, drain = _engine(app, board, doors, rhythm)
+    engine = _engine(app, board, doors, rhythm)
     asyncio.get_running_loop().set_exception_handler(_report)
     with bridge_stdlib(app.log), _told(app):
         app.emit(WorkerStarted(__version__, os.getpid()))
         async with anyio.create_task_group() as tasks:
-            await tasks.start(_heed_signals, app, drain, tasks.cancel_scope)
-            await tasks.start(_serve, app, board, metrics)
+            await tasks.start(_heed_signals, app, engine.drain, tasks.cancel_scope)
+            await tasks.start(_serve, app, board, metrics, engine.ask)
             tasks.start_soon(manager.beat)
-            await runs()
+            await engine.runs()
             tasks.cancel_scope.cancel()
         app.emit(WorkerStopped())
 
 
-def _engine(
-    app: App, board: Board, doors: Doors, rhythm: Rhythm
-) -> tuple[Callable[[], Awaitable[None]], Callable[[], None]]:
-    """What the worker runs, and what has it stop: for one target, or for a fleet."""
-    if app.settings.fleet is not None:
-        from worker.cli.fleet import crew, work  # noqa: PLC0415  only where there is one
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What the worker runs, what has it stop, and what answers for single targets of a fleet."""
 
-        worker = crew(app, board)
-        return partial(work, app, worker), worker.drain
+    runs: Callable[[], Awaitable[None]]
+    drain: Callable[[], None]
+    ask: "Ask | None" = None
+
+
+def _board(app: App) -> Board:
+    if app.settings.fleet is None:
+        return Board(app.settings.worker, __version__, _now, app.mask)
+    from worker.fleet.board import FleetBoard  # noqa: PLC0415  only where there is one
+
+    return FleetBoard(app.settings.worker, __version__, _now, app.mask)
+
+
+def _engine(app: App, board: Board, doors: Doors, rhythm: Rhythm) -> Engine:
+    """What the worker is made of: for one target, or for a fleet."""
+    if app.settings.fleet is not None:
+        from worker.cli.fleet.commands import crew, work  # noqa: PLC0415  only where there is one
+
+        worker, answers = crew(app, board)
+        return Engine(partial(work, app, worker, answers), worker.drain, answers.about)
     reconciler = Reconciler(doors, app.site, app.source(), board, rhythm)
-    return partial(reconciler.run, f"{app.settings.control.schema}_wake", app.emit), reconciler.drain
+    return Engine(partial(reconciler.run, f"{app.settings.control.schema}_wake", app.emit), reconciler.drain)
 
 
 @contextmanager
@@ -137,7 +154,9 @@ async def _session(app: App) -> "Session":
         raise
 
 
-async def _serve(app: App, board: Board, metrics: "Metrics", *, task_status: TaskStatus[None]) -> None:
+async def _serve(
+    app: App, board: Board, metrics: "Metrics", ask: "Ask | None", *, task_status: TaskStatus[None]
+) -> None:
     from worker.http.app import build_app  # noqa: PLC0415  the web server is only the worker's
     from worker.http.server import serve  # noqa: PLC0415  the same
 
@@ -150,7 +169,7 @@ async def _serve(app: App, board: Board, metrics: "Metrics", *, task_status: Tas
         task_status.started()
 
     http = app.settings.http
-    face = build_app(board.snapshot, stated(app), metrics_text, _now)
+    face = build_app(board.snapshot, stated(app), metrics_text, _now, ask)
     await serve(face, http.host, http.port, started=started)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from worker.cli.aiming import add_target, add_targets, for_one, serves_fleet
 from worker.cli.app import App
 from worker.cli.output import print_line
 from worker.errors import ExitCode, UsageError
@@ -28,8 +29,9 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
         )
         parser.add_argument("--at", type=_place, metavar="V:N", help="which version and segment the question is about")
     if verb != "force":
-        parser.add_argument("--target", metavar="NAME", action="append", help="of a fleet, this target only; again")
+        add_targets(parser)
     else:
+        add_target(parser)
         parser.add_argument("version", metavar="V", type=_version, help="the version; -1 for none")
 
 
@@ -50,23 +52,26 @@ def _place(text: str) -> Place:
 def run(verb: str, flags: "Flags") -> ExitCode:
     """Tell the target."""
     app = App(flags)
-    if app.serves_fleet(getattr(flags.own, "target", None), verb=verb, takes=verb != "force"):
+    is_answer = verb == "retry" and flags.own.segment is not None
+    if verb != "force" and not is_answer and serves_fleet(app, flags):
         return _fleet(app, verb, flags)
+    app = for_one(app, flags, "retry --segment" if is_answer else verb)
     verbs = {"retry": _retry, "pause": _pause, "resume": _resume, "force": _force}
 
     async def work() -> str:
-        return await app.with_session(lambda session: verbs[verb](session, app, flags))
+        try:
+            return await app.with_session(lambda session: verbs[verb](session, app, flags))
+        finally:
+            await app.moved()
 
     print_line(anyio.run(work))
     return ExitCode.OK
 
 
 def _fleet(app: App, verb: str, flags: "Flags") -> ExitCode:
-    from worker.cli import fleet  # noqa: PLC0415  only where there is one
+    from worker.cli.fleet import commands  # noqa: PLC0415  only where there is one
 
-    if verb == "retry" and flags.own.segment is not None:
-        raise UsageError("--segment is for one target", hint="leave --fleet out, and say which with --migrations-table")
-    print_line(anyio.run(fleet.steer, app, verb, flags.own.target and tuple(flags.own.target)))
+    print_line(anyio.run(commands.steer, app, verb, flags.own.target and tuple(flags.own.target)))
     return ExitCode.OK
 
 

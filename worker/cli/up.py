@@ -4,6 +4,7 @@ import argparse
 import asyncio
 from typing import TYPE_CHECKING
 
+from worker.cli.aiming import add_target, add_targets, for_one, serves_fleet
 from worker.cli.app import App
 from worker.cli.arguments import whole_number
 from worker.cli.drawing import drawing
@@ -27,13 +28,14 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
     match verb:
         case "up":
             parser.add_argument("count", metavar="N", type=whole_number, nargs="?", help="apply the next N only; pins")
-            parser.add_argument("--target", metavar="NAME", action="append", help="of a fleet, this target only; again")
+            add_targets(parser)
         case "down":
             parser.add_argument("count", metavar="N", type=whole_number, nargs="?", help="undo the last N, default 1")
             parser.add_argument("--all", "-all", action="store_true", help="undo all of them")
         case _:
             parser.add_argument("version", metavar="V", type=whole_number, help="the version that is to be the highest")
     if verb != "up":
+        add_target(parser)
         parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON document")
 
@@ -42,8 +44,9 @@ def run(verb: str, flags: "Flags") -> ExitCode:
     """Bring the target to the verb's goal."""
     own = flags.own
     app = App(flags)
-    if app.serves_fleet(getattr(own, "target", None), verb=verb, takes=verb == "up"):
+    if verb == "up" and own.count is None and serves_fleet(app, flags):
         return _fleet(app, flags)
+    app = for_one(app, flags, "up N" if verb == "up" else verb)
     match verb:
         case "up":
             goal: Goal = Latest() if own.count is None else Next(own.count)
@@ -62,12 +65,10 @@ def run(verb: str, flags: "Flags") -> ExitCode:
 
 
 def _fleet(app: App, flags: "Flags") -> ExitCode:
-    from worker.cli import fleet  # noqa: PLC0415  only where there is one
+    from worker.cli.fleet import commands  # noqa: PLC0415  only where there is one
 
-    if flags.own.count is not None:
-        raise UsageError("up N is for one target", hint="leave N out, or --fleet")
     names = None if flags.own.target is None else tuple(flags.own.target)
-    return asyncio.run(fleet.up(app, names, as_json=flags.own.json))
+    return asyncio.run(commands.up(app, names, as_json=flags.own.json))
 
 
 async def bring_about(app: App, goal: Goal, pin: str | None, *, agreed: bool) -> Report:
@@ -78,7 +79,10 @@ async def bring_about(app: App, goal: Goal, pin: str | None, *, agreed: bool) ->
         shown = None if agreed else await _confirm(session, app, bundle, goal)
         return await bring(session, app.site, Request(Insistence.COMMAND, goal, bundle, pin, shown), bundle)
 
-    return await app.with_session(work)
+    try:
+        return await app.with_session(work)
+    finally:
+        await app.moved()
 
 
 async def _confirm(session: Session, app: App, given: Bundle | None, goal: Goal) -> tuple[int, ...]:

@@ -25,7 +25,9 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
     """The arguments of the gate."""
     parser.add_argument("--at-least", metavar="V", help="require version V, and nothing pending below it")
     parser.add_argument("--bundle", metavar="LABEL", help="require the bundle with this label")
-    parser.add_argument("--target", metavar="NAME", help="which target, where the database has several")
+    parser.add_argument(
+        "--target", metavar="NAME", help="which target, where the database has several; of a fleet, its whole name"
+    )
     parser.add_argument("--fail-fast", action="store_true", help="exit 1 when the job failed, instead of waiting on")
     if verb == "exec":
         parser.usage = "tidegate exec [options] -- COMMAND [ARGUMENT ...]"
@@ -34,11 +36,26 @@ def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
 def run(verb: str, flags: "Flags") -> ExitCode:
     """Wait; `exec` then becomes the command."""
     _state(flags)
-    app = App(flags)
+    app = _app(flags)
     if verb == "exec":
         _become(_awaited(app, flags))
     asyncio.run(_wait(app, flags))
     return ExitCode.OK
+
+
+def _app(flags: "Flags") -> App:
+    """The surroundings; of a target of a fleet, by the fleet's file alone, where one is set."""
+    app = App(flags)
+    if app.settings.fleet is None:
+        return app
+    if flags.own.target is None:
+        raise UsageError(
+            "a gate is for one target, and a fleet is set",
+            hint="say which: --target NAME; or leave --fleet and TIDEGATE_FLEET out",
+        )
+    from worker.cli.fleet.aim import aimed_unread  # noqa: PLC0415  only where there is a fleet
+
+    return aimed_unread(flags, flags.own.target)
 
 
 def _awaited(app: App, flags: "Flags") -> list[str]:
@@ -66,7 +83,7 @@ async def _wait(app: App, flags: "Flags") -> None:
         connect=partial(app.connect, Purpose.GATE),
         control=app.settings.control.schema,
         requirement=required(app),
-        target=flags.own.target,
+        target=app.gate_target or flags.own.target,
         timeout=None if limit is None else limit / 1000,
         on_failure=OnFailure.FAIL if flags.own.fail_fast else OnFailure.WAIT,
         emit=app.emit,

@@ -45,6 +45,7 @@ class Slots:
         self._choosing = anyio.Lock()
         self._stir = anyio.Event()
         self.budgets: dict[str, int | None] = {}
+        self.names = terms.names
         self.draining = False
         self.applied = 0
         self.migrations = 0
@@ -65,6 +66,11 @@ class Slots:
         if lost is not None:
             raise lost
         await self._say()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no target is being brought."""
+        return not self._busy
 
     def stir(self) -> None:
         """Have idle slots look again."""
@@ -144,7 +150,7 @@ class Slots:
 
     def _wish(self, databases: Sequence[str]) -> Wish:
         fleet = self._terms.fleet
-        return Wish(self.budgets, fleet.sources, databases, _AHEAD * fleet.bounds.workers, self._terms.names)
+        return Wish(self.budgets, fleet.sources, databases, _AHEAD * fleet.bounds.workers, self.names)
 
     async def _say(self) -> None:
         """Say what came of claims; at worst it is said later, or the leases run out and whoever comes finds out."""

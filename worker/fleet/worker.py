@@ -9,9 +9,9 @@ from worker.core.backoff import Backoff
 from worker.core.events.event import Emitter
 from worker.core.events.events import DatabaseUnreachable
 from worker.core.events.fleet_events import FleetChanged, FleetHalted, FleetMisdeclared
+from worker.core.status.fleet_status import TROUBLED, FleetStatus, Misdeclared, TroubledTarget, halt_of
 from worker.errors import NoDatabaseError, TidegateError, TimedOutError
 from worker.fleet.audit import Audit
-from worker.fleet.ends import BAD
 from worker.fleet.home import Home, HomeSeat, Opening, have_control
 from worker.fleet.seats import PATIENCE, Seats
 from worker.fleet.slots import Slots
@@ -22,16 +22,16 @@ from worker.postgres.fleet import LEASE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.core.fleet.count import Count
     from worker.core.fleet.declared import Group
+    from worker.core.status.fleet_status import Halt
 
 _LOST = Backoff(first=0.25, ceiling=5.0)
 _REST_SECONDS = 0.25
-_BAD_STATES = frozenset(end.value for end in BAD)
+_LOOK_SECONDS = 2.0
 
 
 class FleetWorker:
-    """Brings a fleet's targets to what is wanted; `counts` and `wrong` are as they were read last."""
+    """Brings a fleet's targets to what is wanted; `status` and `wrong` are as they were read last."""
 
     def __init__(self, doors: Doors, terms: Terms, emit: Emitter, opening: Opening) -> None:
         self._doors = doors
@@ -47,7 +47,7 @@ class FleetWorker:
         self._halted: set[str] = set()
         self._woken = anyio.Event()
         self.slots = Slots(self._home, self._seats, terms, emit)
-        self.counts: tuple[Count, ...] = ()
+        self.status = FleetStatus(())
         self.wrong: tuple[tuple[Group, TidegateError], ...] = ()
         self.looked: Callable[[], None] = lambda: None
         self.away: Callable[[str], None] = lambda _why: None
@@ -69,6 +69,7 @@ class FleetWorker:
                 tasks.start_soon(self._beat)
                 if self._terms.until is Until.STOPPED:
                     tasks.start_soon(self._keep)
+                    tasks.start_soon(self._watch)
                 await self._rounds()
                 tasks.cancel_scope.cancel()
         finally:
@@ -187,18 +188,30 @@ class FleetWorker:
         self.slots.budgets = {line: budget.allowed(sizes.get(line, 0)) for line in lines}
 
     async def _look(self) -> None:
+        sources = self._terms.fleet.sources
         async with self._home.half() as half:
-            self.counts = await half.counts(self._terms.fleet.sources)
-        for line, allowed in self.slots.budgets.items():
-            self._tell_halted(line, allowed)
+            counts, troubled = await half.counts(sources), await half.troubled(sources, TROUBLED)
+        halts = (halt_of(counts, line, allowed) for line, allowed in self.slots.budgets.items())
+        self.status = FleetStatus(
+            counts,
+            tuple(halt for halt in halts if halt is not None),
+            tuple(TroubledTarget(e.name, e.line, e.outcome, e.problem.message, e.problem.hint) for e in troubled),
+            tuple(Misdeclared(group.place, error.message, error.hint) for group, error in self.wrong),
+        )
+        self._tell_halted(self.status.halted)
         self.looked()
 
-    def _tell_halted(self, line: str, allowed: int | None) -> None:
+    def _tell_halted(self, halted: "tuple[Halt, ...]") -> None:
         """Say once that a line is halted."""
-        mine = [count for count in self.counts if count.line == line]
-        bad = sum(count.targets for count in mine if count.state in _BAD_STATES)
-        if allowed is None or bad < allowed or not any(count.state == "due" for count in mine):
-            self._halted.discard(line)
-        elif line not in self._halted:
-            self._halted.add(line)
-            self._emit(FleetHalted(line, bad, allowed))
+        for halt in halted:
+            if halt.line not in self._halted:
+                self._emit(FleetHalted(halt.line, halt.failures, halt.budget))
+        self._halted = {halt.line for halt in halted}
+
+    async def _watch(self) -> None:
+        """Count while targets are brought, so that whoever looks sees how it goes on."""
+        while True:
+            await anyio.sleep(_LOOK_SECONDS)
+            if not self.slots.is_idle:
+                with suppress(TidegateError):
+                    await self._look()

@@ -5,6 +5,7 @@
 | `/livez` | 200 as long as the event loop turns, whatever the database does |
 | `/startupz` | 200: the settings are read |
 | `/readyz?at_least=V` or `bundle=L`, `target=T` | 200 or 503, and `ready`, `requirement`, `why`, `message`; 400 |
+| `/readyz?target=T` of a fleet | the same of that target alone, read in its own database; 404 where there is none |
 | `/metrics` | Prometheus' text format |
 | `/status.json` | the document of `worker.core.status.status_document` |
 | `/` | the status page, and what it needs: `/page.css`, `/page.js`, `/mark.svg` |
@@ -13,7 +14,7 @@
 GET and HEAD only; every error is an object with `error` and, where there is one, `hint`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 
@@ -25,7 +26,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from worker.core.planning.readiness import Requirement
-from worker.core.status.probe import probe
+from worker.core.status.probe import Answer, Reading, answer, probe
 from worker.core.status.snapshot import Snapshot
 from worker.core.status.status_document import status_document
 from worker.core.value import dataclass
@@ -34,14 +35,18 @@ from worker.http.guard import Guard
 from worker.http.query import parse
 from worker.http.stream import PATH, Press, Streams
 
+Ask = Callable[[str], Awaitable[Reading | None]]
+"""Asks about one target of a fleet by its name; None where there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Face:
-    """The endpoints; `requirement` is this worker's own."""
+    """The endpoints; `requirement` is this worker's own, `ask` None where there is no fleet."""
 
     snapshot: Callable[[], Snapshot]
     requirement: Requirement | None
     metrics_text: Callable[[], tuple[bytes, str]]
+    ask: Ask | None
 
     async def livez(self, _request: Request) -> Response:
         return JSONResponse({"alive": True})
@@ -51,14 +56,12 @@ class _Face:
 
     async def readyz(self, request: Request) -> Response:
         question = parse(request.query_params.multi_items())
-        answer = probe(self.snapshot(), question.requirement or self.requirement, question.target)
-        body = {
-            "ready": answer.ready,
-            "requirement": answer.requirement,
-            "why": answer.why,
-            "message": answer.message,
-        }
-        return JSONResponse(body, status_code=HTTPStatus.OK if answer.ready else HTTPStatus.SERVICE_UNAVAILABLE)
+        requirement, snapshot = question.requirement or self.requirement, self.snapshot()
+        if self.ask is None or question.target is None:
+            return _answered(probe(snapshot, requirement, question.target), HTTPStatus.SERVICE_UNAVAILABLE)
+        reading, name = await self.ask(question.target), question.target
+        said = answer(reading, name, requirement, draining=snapshot.draining)
+        return _answered(said, HTTPStatus.NOT_FOUND if reading is None else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def metrics(self, _request: Request) -> Response:
         body, content_type = self.metrics_text()
@@ -89,9 +92,10 @@ def build_app(
     requirement: Requirement | None,
     metrics_text: Callable[[], tuple[bytes, str]],
     now: Callable[[], datetime],
+    ask: Ask | None = None,
 ) -> ASGIApp:
     """The application; `metrics_text` gives a body and its content type, `now` the time with its zone."""
-    face = _Face(snapshot, requirement, metrics_text)
+    face = _Face(snapshot, requirement, metrics_text, ask)
     streams = Streams(Press(snapshot, face.regions), now)
 
     async def events(request: Request) -> Response:
@@ -115,6 +119,11 @@ def build_app(
     )
     app.router.redirect_slashes = False
     return Guard(app)
+
+
+def _answered(said: Answer, otherwise: HTTPStatus) -> Response:
+    body = {"ready": said.ready, "requirement": said.requirement, "why": said.why, "message": said.message}
+    return JSONResponse(body, status_code=HTTPStatus.OK if said.ready else otherwise)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

@@ -15,11 +15,12 @@ from worker.core.planning.job import JobState
 from worker.core.planning.readiness import Requirement
 from worker.core.status.drift import Unknown, Verdict
 from worker.core.status.snapshot import BundleStatus, Panorama, Running, Snapshot, Step, TargetStatus
-from worker.core.status.summary import Summary, Tone, summarise
-from worker.http import words
+from worker.core.status.summary import summarise
+from worker.core.status.tone import Summary, Tone
+from worker.http import fleet_page, words
 from worker.http.openings import openings
 
-REGIONS = ("said", "headline", "now", "gate", "bundles", "peers", "steps", "drift", "foot")
+REGIONS = ("said", "headline", "now", "gate", "bundles", "peers", "steps", "drift", "fleet", "foot")
 """The parts of the page that change, by the ids of their elements; each is a template of its own."""
 
 POLICY = (
@@ -63,9 +64,17 @@ def _regions(snapshot: Snapshot, requirement: Requirement | None, summary: Summa
     values = {"snapshot": snapshot, "requirement": requirement, "summary": summary}
     # Each template has escaped its values; its result goes into the page as it is.
     return {
-        name: Markup(_templates().get_template(f"{name}.html").render(values))  # noqa: S704
+        name: Markup(_templates().get_template(_template(snapshot, name)).render(values, region=name))  # noqa: S704
         for name in REGIONS
     }
+
+
+def _template(snapshot: Snapshot, region: str) -> str:
+    """The template of a region; some belong to one target, others to a fleet."""
+    if region in (fleet_page.ABSENT if snapshot.is_fleet else {"fleet"}):
+        return "absent.html"
+    name = fleet_page.TEMPLATES.get(region, region) if snapshot.is_fleet else region
+    return f"{name}.html"
 
 
 @cache
@@ -88,7 +97,10 @@ def _templates() -> Environment:
     templates.filters.update({word.__name__: word for word in named})
     shown = (openings, _duration_of, _last_done, _longest_of, _longest_step, _own_lock, _upcoming, _is_unknown)
     templates.globals.update({function.__name__.removeprefix("_"): function for function in shown})
-    templates.globals["drift_rows"] = _DRIFT_ROWS
+    of_a_fleet = (fleet_page.lines_of, fleet_page.needing, fleet_page.tone_of, fleet_page.state_words)
+    templates.globals.update({function.__name__: function for function in of_a_fleet})
+    rows = {"drift_rows": _DRIFT_ROWS, "line_rows": fleet_page.LINE_ROWS, "at_work_rows": fleet_page.AT_WORK_ROWS}
+    templates.globals.update(rows)
     return templates
 
 

@@ -1,6 +1,7 @@
 """From a view of a target to the value that status, probes and metrics are made from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from worker.core.bundles.migration import Direction, parse_file_name
@@ -43,11 +44,19 @@ def target_status(view: View, panorama: Panorama | None = None) -> TargetStatus:
     )
 
 
-async def panorama_of(session: Session, view: View) -> Panorama | None:
-    """What is shown besides, read in one query; None where there is no control schema, or it may not be read."""
+async def panorama_of(session: Session, view: View, name: str | None = None) -> Panorama | None:
+    """What is shown besides, read in one query; None where there is no control schema, or it may not be read.
+
+    `name` is what the home half calls the target; where that half lies elsewhere, the bundles are read there.
+    """
     if not view.has_control:
         return None
-    return await read_panorama(session, view.survey.target, view.survey.database, view.line)
+    target, database, line = view.survey.target, view.survey.database, view.line
+    found = await read_panorama(session, target, database, line)
+    if session.home is None or found is None:
+        return found
+    at_home = await read_panorama(session.at_home, target, database, line, name)
+    return None if at_home is None else replace(found, bundles=at_home.bundles)
 
 
 def _versions(view: View) -> list[int]:

@@ -22,13 +22,18 @@ if TYPE_CHECKING:
 _NOT_READABLE = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 
 
-async def read_panorama(session: Session, target: Target, database: str, line: str) -> Panorama | None:
-    """Read it in one query; None where the role may not, the control schema is older, or a row is forged."""
+async def read_panorama(
+    session: Session, target: Target, database: str, line: str, name: str | None = None
+) -> Panorama | None:
+    """Read it in one query; None where the role may not, the control schema is older, or a row is forged.
+
+    `name` is what the home half calls the target, where that is another name.
+    """
     keys = list(Keys.of_target(target, database).in_order)
     sql = queries("panorama", session.control)["panorama"]
     async with told(session, f"reading what is shown of {target.name}"):
         try:
-            row = await session.conn.fetchrow(sql, target.name, line, keys, PREFIX, BUNDLES, STEPS)
+            row = await session.conn.fetchrow(sql, name or target.name, line, keys, PREFIX, BUNDLES, STEPS)
         except _NOT_READABLE:
             return None
     if row is None:

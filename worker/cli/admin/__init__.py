@@ -4,6 +4,7 @@ import argparse
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from worker.cli.aiming import for_one
 from worker.cli.app import App
 from worker.cli.arguments import SettingsParser
 from worker.errors import ExitCode
@@ -31,7 +32,10 @@ def add_arguments(_verb: str, parser: argparse.ArgumentParser) -> None:
 
 def run(_verb: str, flags: "Flags") -> ExitCode:
     """Run one of the verbs of `admin`."""
-    code: ExitCode = _module(flags.own.what).run(App(flags), flags)
+    app, what = App(flags), flags.own.what
+    if hasattr(flags.own, "target"):
+        app = for_one(app, flags, f"admin {what}")
+    code: ExitCode = _module(what).run(app, flags)
     return code
 
 

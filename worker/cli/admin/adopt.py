@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from worker.cli.aiming import add_target
 from worker.cli.output import print_json, print_line
 from worker.errors import ExitCode
 from worker.jobs.adopt import Adopted, adopt
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `adopt`."""
+    add_target(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON document")
 
 
@@ -27,7 +29,10 @@ def run(app: "App", flags: "Flags") -> ExitCode:
 
 async def _adopt(app: "App", flags: "Flags") -> None:
     bundle = app.source()
-    done = await app.with_session(lambda session: adopt(session, app.site, bundle))
+    try:
+        done = await app.with_session(lambda session: adopt(session, app.site, bundle))
+    finally:
+        await app.moved()
     if flags.own.json:
         print_json(_document(done))
         return

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from worker.cli.aiming import add_target
 from worker.cli.drift import print_verdict
 from worker.cli.output import print_line
 from worker.core.status.drift import Verdict
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `fingerprint`."""
+    add_target(parser)
     parser.add_argument("--json", action="store_true", help="print what was drift until now, as status --drift does")
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from worker.cli.aiming import add_target
 from worker.cli.arguments import whole_number
 from worker.cli.output import print_json, print_line, print_table
 from worker.errors import ExitCode, UsageError
@@ -22,6 +23,7 @@ _MAX_WHY = 500
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `repair`."""
+    add_target(parser)
     parser.add_argument(
         "--accept", metavar="VERSION", nargs="+", type=whole_number, help="record these files as they are now"
     )
@@ -58,7 +60,10 @@ async def _repair(app: "App", flags: "Flags", why: str) -> Repaired:
             return await compare(session, app.site, bundle)
         return await repair(session, app.site, accept, why, bundle)
 
-    return await app.with_session(work)
+    try:
+        return await app.with_session(work)
+    finally:
+        await app.moved()
 
 
 def _document(done: Repaired) -> dict[str, object]:

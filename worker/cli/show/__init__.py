@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from worker.cli.aiming import add_target, for_one, serves_fleet
 from worker.cli.app import App
 from worker.cli.arguments import whole_number
-from worker.errors import ExitCode
+from worker.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ _HISTORY = 50
 
 def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
     """The arguments of the verbs that only look."""
+    add_target(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON document")
     if verb == "plan":
         _add_plan(parser)
@@ -44,5 +46,19 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 def run(verb: str, flags: "Flags") -> ExitCode:
     """Look, and print what is there."""
+    app = App(flags)
+    if verb == "status" and flags.own.target is None and serves_fleet(app, flags):
+        return anyio.run(_fleet, app, flags)
+    app = for_one(app, flags, verb)
     show: Callable[[App, Flags], Awaitable[ExitCode]] = import_module(f"worker.cli.show.{verb}").show
-    return anyio.run(show, App(flags), flags)
+    return anyio.run(show, app, flags)
+
+
+async def _fleet(app: App, flags: "Flags") -> ExitCode:
+    """How all targets of a fleet stand."""
+    from worker.cli.fleet import commands  # noqa: PLC0415  only where there is one
+
+    if flags.own.drift or flags.own.watch:
+        what = "--drift" if flags.own.drift else "--watch"
+        raise UsageError(f"status {what} is for one target, and a fleet is set", hint="say which: --target NAME")
+    return await commands.status(app, as_json=flags.own.json)

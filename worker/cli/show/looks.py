@@ -39,7 +39,7 @@ async def seen(app: "App", session: "Session") -> Look:
     """The target as it is now."""
     async with told(session, "looking at the target"):
         view = await look(session, app.site)
-        panorama = await panorama_of(session, view)
+        panorama = await panorama_of(session, view, app.site.home_name(view.survey.target))
         lock = None if panorama is None else panorama.lock
         sighting = None if lock is None else await _sighting(Sight(session.conn, session.control, lock.pid))
         status = await _vetted(app, session, view, target_status(view, panorama))

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 async def show(app: "App", flags: "Flags") -> ExitCode:
     """Look once, or every second until interrupted; or compare the catalogue."""
-    if app.settings.fleet is not None:
-        from worker.cli import fleet  # noqa: PLC0415  only where there is one
-
-        return await fleet.status(app, as_json=flags.own.json)
     if flags.own.drift:
         from worker.cli.drift import show_drift  # noqa: PLC0415  rare
 

@@ -6,7 +6,17 @@ and goes on working. That is why it does not belong in the readiness probe of an
 
 from enum import Enum
 
-from worker.core.planning.readiness import NotReady, OfBundle, Ready, Requirement, Verdict, Why, judge
+from worker.core.planning.readiness import (
+    Identity,
+    NotReady,
+    OfBundle,
+    Readiness,
+    Ready,
+    Requirement,
+    Verdict,
+    Why,
+    judge,
+)
 from worker.core.status.snapshot import Snapshot, TargetStatus
 from worker.core.value import dataclass
 
@@ -29,8 +39,39 @@ class Answer:
     message: str
 
 
-def judge_target(status: TargetStatus, requirement: Requirement | None) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read of one target of a fleet; `away` says why nothing could be."""
+
+    target: str
+    wanted: str | None = None
+    readiness: Readiness | None = None
+    identity: Identity | None = None
+    away: str | None = None
+
+
+def answer(reading: Reading | None, name: str, requirement: Requirement | None, *, draining: bool) -> Answer:
+    """Answer for one target of a fleet; None where the fleet has no such target."""
+    asked = "the wanted bundle" if requirement is None else str(requirement)
+    why, message = _verdict(reading, name, requirement)
+    if draining:
+        why, message = Obstacle.DRAINING.value, "the worker is stopping"
+    return Answer(ready=why is None, requirement=asked, why=why, message=message)
+
+
+def _verdict(reading: Reading | None, name: str, requirement: Requirement | None) -> tuple[str | None, str]:
+    if reading is None:
+        return Obstacle.NO_TARGET.value, f"target {name} is not known"
+    if reading.away is not None:
+        return Obstacle.DATABASE.value, reading.away
+    verdict = judge_target(reading, requirement)
+    return (verdict.why.value, f"{name}: {verdict.message}") if isinstance(verdict, NotReady) else (None, "ready")
+
+
+def judge_target(status: TargetStatus | Reading, requirement: Requirement | None) -> Verdict:
     """Judge a target's row; without a requirement, the bundle that is wanted there is the requirement."""
+    if status.identity is None:
+        return NotReady(Why.NO_ROW, "the target has no readiness row yet")
     if requirement is not None:
         return judge(requirement, status.readiness, status.identity)
     if status.wanted is None:

@@ -13,6 +13,7 @@ from worker.core.planning.readiness import Identity, Readiness
 from worker.core.running.blocking import Blocker, Waiter
 from worker.core.status.company import Peer
 from worker.core.status.drift import Verdict
+from worker.core.status.fleet_status import AtWork, Halt, Misdeclared, TroubledTarget
 from worker.core.status.sighting import Progress
 from worker.core.value import dataclass
 
@@ -194,7 +195,8 @@ class TargetStatus:
 class Snapshot:
     """A worker's knowledge at `at` (UTC); `database` is None while it can be reached, else why not.
 
-    `looked_at` is when the targets were last read. `fleet` counts those of a fleet, too many to be told singly.
+    `looked_at` is when the targets were last read. `fleet` counts those of a fleet, too many to be told singly;
+    `halted`, `troubled`, `misdeclared` and `at_work` are of a fleet too, and empty for one target.
     """
 
     worker: str
@@ -212,3 +214,12 @@ class Snapshot:
     lock_wait: LockWait | None = None
     trouble: Trouble | None = None
     fleet: tuple[Count, ...] = ()
+    halted: tuple[Halt, ...] = ()
+    troubled: tuple[TroubledTarget, ...] = ()
+    misdeclared: tuple[Misdeclared, ...] = ()
+    at_work: tuple[AtWork, ...] = ()
+
+    @property
+    def is_fleet(self) -> bool:
+        """Whether a fleet was read, which has no single target to tell of."""
+        return self.looked_at is not None and not self.targets

@@ -65,6 +65,15 @@ by dots; `[]` stands for each object of a list. A failed statement's text is nev
 | `targets[].panorama.peers[].role`, `.address`, `.since`, `.pids` | its sessions |
 | `fleet` | of a worker of a fleet: its targets by line and state; else empty |
 | `fleet[].line`, `.wanted`, `.state`, `.targets` | so many targets of a line, and what the line wants |
+| `halted` | the lines of a fleet whose error budget is used up, and that have something left to do |
+| `halted[].line`, `.failures`, `.budget`, `.left` | so many ended badly, so many may, and so many are not begun |
+| `troubled` | of a fleet: the first thirty targets that need a person or could not be reached |
+| `troubled[].target`, `.line`, `.state`, `.message`, `.hint` | which, in which state, why, and what to do |
+| `misdeclared` | the groups of a fleet's file that could not be read |
+| `misdeclared[].group`, `.message`, `.hint` | its place in the file, why, and what to do |
+| `at_work` | the targets of a fleet that this worker brings now |
+| `at_work[].target`, `.bundle`, `.done`, `.total` | where, to what, and how many of its migrations are done |
+| `at_work[].started_at`, `.migration` | since when; null, or version and name of the one that runs |
 | `targets[].drift` | null before the first look at the catalogue |
 | `targets[].drift.unknown`, `.bundle`, `.taken_at` | why it is not known; what it is compared with |
 | `targets[].drift.objects`, `.differences` | how many objects differ; the first hundred of them |

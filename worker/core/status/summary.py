@@ -1,39 +1,19 @@
 """What a person must know within seconds: what goes on, whom it waits for or keeps waiting, and what to do."""
 
-from enum import Enum
-
 from worker.core.planning.job import JobState
 from worker.core.planning.readiness import Requirement
 from worker.core.status.drift import Drift
+from worker.core.status.fleet_summary import of_fleet
 from worker.core.status.probe import probe
 from worker.core.status.snapshot import Blocked, LockWait, Running, Snapshot, TargetStatus, Waiting
-from worker.core.value import dataclass
-
-
-class Tone(Enum):
-    """How it stands: all is well, it works, it waits, a person is needed, or there is nothing to tell yet."""
-
-    GOOD = "good"
-    BUSY = "busy"
-    WAITING = "waiting"
-    BAD = "bad"
-    IDLE = "idle"
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A title of a few words, one sentence, and what a person can do; the last is empty where nothing is to be done."""
-
-    tone: Tone
-    title: str
-    detail: str
-    advice: str = ""
+from worker.core.status.tone import Summary, Tone
 
 
 def summarise(snapshot: Snapshot, requirement: Requirement | None) -> Summary:
     """Say what matters most; the requirement is the worker's own."""
     return (
         _of_worker(snapshot)
+        or of_fleet(snapshot)
         or _of_work(snapshot)
         or _of_trouble(snapshot)
         or next((said for status in snapshot.targets if (said := _of_target(status))), None)

@@ -1,37 +1,26 @@
-"""A fleet on the command line: its file, how its databases are reached, and the summary of what came of it."""
+"""What the verbs need of a fleet: its file, how its databases are reached, and a worker for it."""
 
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
-
-from worker.board import Board
 from worker.cli.app import App
-from worker.cli.fleet_summary import LIMIT, Summary, print_summary
-from worker.core.bundles.bundle import Bundle
-from worker.core.bundles.wanted import Intent, Kept, KeptBecause, PublishDecision
 from worker.core.connecting.dsn import ConnectionParams, LiteralPassword, parse_dsn
-from worker.core.events.event import Outcome
-from worker.core.events.events import JobFailed
 from worker.core.fleet.declared import Fleet, Group, Reference
 from worker.core.fleet.file import read_fleet
-from worker.errors import ExitCode, RefusedError, SettingError, UsageError
-from worker.fleet.home import HomeSeat, Opening
+from worker.errors import RefusedError, SettingError
+from worker.fleet.home import Opening
 from worker.fleet.terms import Doors, Terms, Until
 from worker.fleet.terms import Path as NamePath
 from worker.fleet.worker import FleetWorker
-from worker.jobs.offer import publish_to_line
 from worker.jobs.roster import Place, Server
 from worker.jobs.site import Drift, Rivals, Site
 from worker.postgres.connection import Purpose, check_session, close, connect
 from worker.postgres.fleet import FleetHalf, knows_fleets
-from worker.postgres.listener import listen
 from worker.postgres.password import read_secret_file
 from worker.postgres.session import Session
 from worker.settings.reading import require_database
@@ -42,7 +31,6 @@ if TYPE_CHECKING:
     from asyncpg.connection import Connection
 
 _MAX_BYTES = 64 * 1024 * 1024
-PROBE_SECONDS = 30.0
 
 
 class FleetApp:
@@ -52,7 +40,8 @@ class FleetApp:
         self._app = app
         self._path = app.settings.fleet or ""
         self.origin = next(each.origin for each in app.settings.in_force if each.name == "fleet")
-        self._home = require_database(app.settings).migrating
+        self._database = require_database(app.settings)
+        self._home = self._database.migrating
 
     def read(self) -> Fleet:
         """The fleet's file, read now.
@@ -72,25 +61,25 @@ class FleetApp:
         return read_fleet(text, self._path)
 
     @property
+    def path(self) -> str:
+        """Where the fleet's file is, as messages call it."""
+        return self._path
+
+    @property
     def site(self) -> Site:
         """The site that each target's is made from: other version tables of one database are no rivals there."""
         return replace(self._app.site, rivals=Rivals.IGNORE, drift=Drift.IGNORED)
+
+    @property
+    def doors(self) -> Doors:
+        """How the fleet is reached."""
+        return Doors(self.home, self.target, self.server)
 
     def worker(self, fleet: Fleet, until: Until, opening: Opening, names: tuple[str, ...] | None = None) -> FleetWorker:
         """A worker for the fleet."""
         poll = self._app.settings.limits.poll_ms / 1000
         terms = Terms(fleet, self._path, self.site, until, names, poll, time.monotonic, random.random)
-        return FleetWorker(Doors(self.home, self._target, self._server), terms, self._app.emit, opening)
-
-    async def summary(self, fleet: Fleet) -> Summary:
-        """How the fleet stands, by the home half alone.
-
-        Raises:
-            RefusedError: It knows of no fleet.
-        """
-        async with self._app.session() as session:
-            half = await known_half(session)
-            return Summary(await half.counts(fleet.sources), await half.troubled(fleet.sources, LIMIT))
+        return FleetWorker(self.doors, terms, self._app.emit, opening)
 
     async def home(self) -> Session:
         """A session on the home half."""
@@ -101,9 +90,9 @@ class FleetApp:
             conn.terminate()
             raise
 
-    def _server(self, group: Group) -> Server:
+    def server(self, group: Group) -> Server:
         """Where a group's databases lie; what lies in files is read again."""
-        read = self._read(group)
+        read = self.source(group).read
         params, home = read(), self._home.read()
         own, at_home = _database(params), _database(home)
 
@@ -117,12 +106,16 @@ class FleetApp:
         key = ",".join(map(str, params.addresses))
         return Server(key, own, called, plain, read)
 
-    def _read(self, group: Group) -> Callable[[], ConnectionParams]:
-        if group.reference is None:
-            return self._home.read
-        return _source(group.reference, group.place, self._home).read
+    def source(self, group: Group, purpose: Purpose = Purpose.MIGRATE) -> Source:
+        """Where a group's connection parameters come from, for migrating or for waiting.
 
-    async def _target(self, place: Place, path: NamePath) -> Session:
+        Raises:
+            SettingError: The variable is not set, the file cannot be read, or the URL holds a password.
+        """
+        own = self._database.waiting if purpose is Purpose.GATE else self._home
+        return own if group.reference is None else source_of(group.reference, group.place, own)
+
+    async def target(self, place: Place, path: NamePath) -> Session:
         """A session on a target's database, with one on the home half beside it where that lies elsewhere."""
         session = await self._open(place, path)
         if place.is_home:
@@ -159,7 +152,7 @@ def _database(params: ConnectionParams) -> str:
     return params.database or params.user or os.environ.get("USER", "")
 
 
-def _source(reference: Reference, place: str, home: Source) -> Source:
+def source_of(reference: Reference, place: str, home: Source) -> Source:
     """Where a group's connection string is.
 
     Raises:
@@ -185,57 +178,6 @@ def _source(reference: Reference, place: str, home: Source) -> Source:
             return Source(dsn, options, timeout)
 
 
-async def up(app: App, names: tuple[str, ...] | None, *, as_json: bool) -> ExitCode:
-    """Bring all targets of the fleet to what is wanted, once, and say what came of it.
-
-    Raises:
-        UsageError: A target was named that the fleet does not have.
-        RefusedError: The directory is not what a line may be led to.
-    """
-    own = FleetApp(app)
-    fleet, bundle = own.read(), app.source()
-
-    async def begin(half: HomeSeat) -> None:
-        await check_names(half, fleet.sources, names)
-        if bundle is not None:
-            for line in fleet.lines:
-                _check_kept(await publish_to_line(half.session, own.site, line, bundle, Intent.AUTOMATIC), line, bundle)
-        await half.retry(fleet.sources, names)
-
-    worker = own.worker(fleet, Until.DONE, begin, names)
-    await worker.run()
-    wrong = tuple((group.place, error) for group, error in worker.wrong)
-    summary = replace(
-        await own.summary(fleet), wrong=wrong, applied=worker.slots.applied, migrations=worker.slots.migrations
-    )
-    print_summary(summary, as_json=as_json)
-    return summary.exit_code
-
-
-async def check_names(half: FleetHalf, sources: Sequence[str], names: Sequence[str] | None) -> None:
-    """Refuse names that are no targets of the fleet.
-
-    Raises:
-        UsageError: One of them is not; names it.
-    """
-    if names is None:
-        return
-    known = await half.named(sources, names)
-    for name in names:
-        if name not in known:
-            raise UsageError(f"--target {name}: the fleet has no such target", hint="see tidegate status --fleet")
-
-
-def _check_kept(decision: PublishDecision, line: str, bundle: Bundle) -> None:
-    """Refuse a directory that the line is not led to; an older one changes nothing, and what is wanted is applied."""
-    if isinstance(decision, Kept) and decision.because is not KeptBecause.OLDER:
-        raise RefusedError(
-            f"the line {line} is not led to bundle {bundle.label}, which is {decision.because.value.replace('_', ' ')}",
-            hint="tidegate publish says that it is meant, for each line",
-            reason="diverged",
-        )
-
-
 async def known_half(session: Session) -> FleetHalf:
     """The fleet's part of the home half.
 
@@ -249,65 +191,3 @@ async def known_half(session: Session) -> FleetHalf:
             reason="control_schema",
         )
     return FleetHalf(session)
-
-
-async def status(app: App, *, as_json: bool) -> ExitCode:
-    """Say how the fleet stands, by the home half alone; nothing is written."""
-    own = FleetApp(app)
-    print_summary(await own.summary(own.read()), as_json=as_json)
-    return ExitCode.OK
-
-
-async def steer(app: App, verb: str, names: tuple[str, ...] | None) -> str:
-    """Pause, resume or retry targets of the fleet, all of them where none is named.
-
-    Raises:
-        UsageError: A target was named that the fleet does not have.
-    """
-    sources = FleetApp(app).read().sources
-    async with app.session() as session:
-        half = await known_half(session)
-        await check_names(half, sources, names)
-        if verb == "retry":
-            found = await half.retry(sources, names)
-        else:
-            found = await half.steer(sources, names, paused=verb == "pause")
-        await half.wake()
-    what = {"retry": "to be tried again", "pause": "paused", "resume": "resumed"}[verb]
-    return f"{len(found)} targets {what}; the workers are told"
-
-
-def crew(app: App, board: Board) -> FleetWorker:
-    """The worker of `tidegate run --fleet`, whose directory is offered to each line."""
-    own = FleetApp(app)
-    fleet, bundle = own.read(), app.source()
-
-    async def offer(half: HomeSeat) -> None:
-        for line in fleet.lines if bundle is not None else ():
-            await _offered(half.session, own.site, line, bundle)
-
-    worker = own.worker(fleet, Until.STOPPED, offer)
-    worker.looked = lambda: board.fleet_reached(worker.counts)
-    worker.away = board.unreachable
-    return worker
-
-
-async def _offered(session: Session, site: Site, line: str, bundle: Bundle | None) -> None:
-    if bundle is None:
-        return
-    try:
-        await publish_to_line(session, site, line, bundle, Intent.AUTOMATIC)
-    except RefusedError as error:
-        session.emit(JobFailed(Outcome.REFUSED, error.reason, error.message, error.hint, 0, 0.0))
-
-
-async def work(app: App, worker: FleetWorker) -> None:
-    """Run the worker, woken by NOTIFY."""
-    hear = partial(
-        listen, partial(app.connect, Purpose.LISTEN), f"{app.settings.control.schema}_wake", worker.wake, app.emit,
-        clock=time.monotonic, jitter=random.random, probe_interval=PROBE_SECONDS,
-    )  # fmt: skip
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(hear)
-        await worker.run()
-        tasks.cancel_scope.cancel()

@@ -1,10 +1,11 @@
 """How a fleet stands, for a person and for a machine, and the exit code that follows from it."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from worker.cli.output import print_json, print_line
 from worker.core.fleet.count import Count
+from worker.core.status.masking import Mask
 from worker.core.value import dataclass
 from worker.errors import ExitCode, TidegateError
 from worker.postgres.fleet import End, Troubled
@@ -31,13 +32,17 @@ _WORST = (
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The fleet's targets by line and state, those that need a person, the groups that are wrong, what was done."""
+    """The fleet's targets by line and state, those that need a person, the groups that are wrong, what was done.
+
+    `judged` are the states that the exit code is of, where targets were named; None for all.
+    """
 
     counts: tuple[Count, ...]
     troubled: tuple[Troubled, ...]
     wrong: tuple[tuple[str, TidegateError], ...] = ()
     applied: int = 0
     migrations: int = 0
+    judged: Mapping[str, int] | None = None
 
     @property
     def states(self) -> dict[str, int]:
@@ -50,21 +55,27 @@ class Summary:
     @property
     def exit_code(self) -> ExitCode:
         """The worst of what came of the targets: 1, 6, 3, 2, 5, 4, in this order."""
-        found = {_EXITS[state] for state in self.states if state in _EXITS}
+        states = self.states if self.judged is None else self.judged
+        found = {_EXITS[state] for state in states if state in _EXITS}
         found |= {error.exit_code for _, error in self.wrong}
         return next((code for code in _WORST if code in found), ExitCode.OK)
 
 
-def print_summary(summary: Summary, *, as_json: bool) -> None:
-    """Print it."""
+def print_summary(summary: Summary, mask: Mask, *, as_json: bool) -> None:
+    """Print it; what a server or a file said can repeat a secret."""
     if as_json:
-        print_json(_document(summary))
+        print_json(_document(summary, mask))
         return
     for line in _lines(summary):
-        print_line(line)
+        print_line(mask(line))
 
 
-def _document(summary: Summary) -> dict[str, object]:
+def counted(number: int, noun: str) -> str:
+    """`1 target`, `2 targets`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _document(summary: Summary, mask: Mask) -> dict[str, object]:
     return {
         "targets": sum(summary.states.values()),
         "states": summary.states,
@@ -76,11 +87,13 @@ def _document(summary: Summary) -> dict[str, object]:
         "troubled": [
             {
                 "target": each.name, "line": each.line, "state": each.outcome, "reason": each.problem.reason,
-                "message": each.problem.message, "hint": each.problem.hint,
+                "message": mask(each.problem.message), "hint": mask(each.problem.hint),
             }
             for each in summary.troubled
         ],
-        "misdeclared": [{"group": group, "message": e.message, "hint": e.hint} for group, e in summary.wrong],
+        "misdeclared": [
+            {"group": group, "message": mask(e.message), "hint": mask(e.hint)} for group, e in summary.wrong
+        ],
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The doctor: checks of a live database, which it does not change."""
+"""Checks of one target and of one gate, on the live database."""
 
 from typing import TYPE_CHECKING
 

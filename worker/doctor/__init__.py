@@ -1,0 +1,1 @@
+"""The doctor: checks of live databases, which it does not change."""

@@ -1,0 +1,220 @@
+"""Readiness of single targets, for whoever asks a fleet's worker: read in each target's own database.
+
+The home half says where a target lies; while it is away, what was known stands, so that no target waits for it. Few
+connections are kept, none for long, and what was read a moment ago is not read again: many may ask, and often.
+"""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+import asyncpg
+
+from worker.core.fleet.declared import Fleet
+from worker.core.status.masking import Mask
+from worker.core.status.probe import Reading
+from worker.core.value import dataclass
+from worker.errors import NoDatabaseError, TidegateError
+from worker.fleet.terms import Doors
+from worker.jobs.locate import locate
+from worker.postgres.connection import close
+from worker.postgres.faults import DRIVER_ERRORS, message_of
+from worker.postgres.fleet_targets import FleetTargets, Known
+from worker.postgres.target_half import read_readiness
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+    from asyncpg.connection import Connection
+
+    from worker.jobs.roster import Place
+    from worker.postgres.session import Session
+
+_T = TypeVar("_T")
+
+FRESH_SECONDS = 0.5
+"""So long an answer stands."""
+
+_NAMES = 10_000
+_DATABASES = 8
+_AT_ONCE = 16
+_ANSWER_SECONDS = 3.0
+_REST_SECONDS = 1.0
+_HOME_SECONDS = 2.0
+_IDLE_SECONDS = 30.0
+_NOT_THERE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How the fleet is reached: `control` is the control schema's name, `clock` gives monotonic seconds."""
+
+    fleet: Fleet
+    doors: Doors
+    control: str
+    clock: Callable[[], float]
+    mask: Mask
+
+
+class _Seat:
+    """A connection to one database, used by one question at a time."""
+
+    def __init__(self) -> None:
+        self.lock = anyio.Lock()
+        self.conn: Connection[Record] | None = None
+        self.used_at = 0.0
+        self.away_until = 0.0
+        self.why = ""
+
+    async def hang_up(self) -> None:
+        conn, self.conn = self.conn, None
+        if conn is not None:
+            await close(conn)
+
+
+class Answers:
+    """Answers for single targets; it belongs to one event loop."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._known: OrderedDict[str, tuple[Known, float]] = OrderedDict()
+        self._read: OrderedDict[str, tuple[Reading, float]] = OrderedDict()
+        self._seats: OrderedDict[str, _Seat] = OrderedDict()
+        self._at_once = anyio.CapacityLimiter(_AT_ONCE)
+        self._home: Session | None = None
+        self._home_lock = anyio.Lock()
+        self._home_used_at = 0.0
+        self._home_away_until = 0.0
+
+    async def about(self, name: str) -> Reading | None:
+        """What is so of a target, None where the fleet has none of that name."""
+        fresh = self._fresh(name)
+        if fresh is not None:
+            return fresh
+        try:
+            with anyio.fail_after(_ANSWER_SECONDS):
+                known = await self._where(name)
+                return None if known is None else await self._reading(known)
+        except TimeoutError:
+            return Reading(name, away=f"{name}: no answer within {_ANSWER_SECONDS:g} s")
+        except TidegateError as error:
+            return Reading(name, away=self._asked.mask(f"{name}: {error.message}"))
+
+    async def tidy(self) -> None:
+        """Close what nobody asked for of late, for as long as the worker runs; leaves no connection behind."""
+        try:
+            while True:
+                await anyio.sleep(_IDLE_SECONDS / 3)
+                await self._close_before(self._asked.clock() - _IDLE_SECONDS)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._close_before(float("inf"))
+
+    async def _close_before(self, moment: float) -> None:
+        for seat in list(self._seats.values()):
+            if seat.used_at < moment:
+                await seat.hang_up()
+        if self._home is not None and self._home_used_at < moment:
+            home, self._home = self._home, None
+            await close(home.conn)
+
+    def _fresh(self, name: str) -> Reading | None:
+        reading, at = self._read.get(name, (None, 0.0))
+        return reading if self._asked.clock() - at < FRESH_SECONDS else None
+
+    async def _where(self, name: str) -> Known | None:
+        """Where a target lies and what its line wants: by the home half, or by what it said while it was there."""
+        known, at = self._known.get(name, (None, 0.0))
+        if known is not None and self._asked.clock() - at < FRESH_SECONDS:
+            return known
+        if known is not None and self._asked.clock() < self._home_away_until:
+            return known
+        try:
+            with anyio.fail_after(_HOME_SECONDS):
+                found = await self._ask_home(name)
+        except (NoDatabaseError, TimeoutError) as error:
+            self._home_away_until = self._asked.clock() + _HOME_SECONDS
+            if known is None:
+                raise NoDatabaseError("the home half, which knows where it lies, cannot be reached") from error
+            return known
+        if found is None:
+            self._known.pop(name, None)
+            return None
+        _keep(self._known, name, (found, self._asked.clock()), _NAMES)
+        return found
+
+    async def _ask_home(self, name: str) -> Known | None:
+        async with self._home_lock:
+            self._home_used_at = self._asked.clock()
+            if self._home is None or self._home.conn.is_closed():
+                self._home = await self._asked.doors.home()
+            try:
+                return await FleetTargets(self._home).known(self._asked.fleet.sources, name)
+            except BaseException:
+                # A question that was cut off may have an answer on its way.
+                self._home.conn.terminate()
+                raise
+
+    async def _reading(self, known: Known) -> Reading:
+        declared = known.declared
+        place = locate(self._asked.fleet, self._asked.doors.server, declared).place
+        async with self._seated(declared.database, place) as conn:
+            fresh = self._fresh(declared.name)
+            if fresh is not None:
+                return fresh
+            try:
+                rows = await read_readiness(conn, self._asked.control, declared.target.name)
+            except _NOT_THERE:
+                rows = ()
+            except DRIVER_ERRORS as error:
+                raise NoDatabaseError(f"its database could not be read: {message_of(error)}") from error
+        row = rows[0][1:] if rows else (None, None)
+        reading = Reading(declared.name, known.wanted, *row)
+        _keep(self._read, declared.name, (reading, self._asked.clock()), _NAMES)
+        return reading
+
+    @asynccontextmanager
+    async def _seated(self, database: str, place: "Place") -> "AsyncIterator[Connection[Record]]":
+        """The database's connection, for the block alone.
+
+        Raises:
+            NoDatabaseError: It cannot be had, or was lost.
+        """
+        seat = self._seats.setdefault(database, _Seat())
+        self._seats.move_to_end(database)
+        if self._asked.clock() < seat.away_until:
+            # Whoever asks of another database is not to wait behind those that ask of this one.
+            raise NoDatabaseError(seat.why)
+        try:
+            async with seat.lock, self._at_once:
+                seat.used_at = self._asked.clock()
+                if seat.conn is None or seat.conn.is_closed():
+                    seat.conn = await place.server.connect(place.database)
+                yield seat.conn
+        except BaseException as error:
+            self._lost(seat, error)
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._make_room()
+
+    def _lost(self, seat: _Seat, error: BaseException) -> None:
+        """A question without an answer: what may still come of it is for nobody, and the next one waits a while."""
+        if seat.conn is not None:
+            seat.conn.terminate()
+        seat.away_until = self._asked.clock() + _REST_SECONDS
+        seat.why = error.message if isinstance(error, TidegateError) else "its database gave no answer"
+
+    async def _make_room(self) -> None:
+        """Keep the connections that were used last; one that is used now is kept too."""
+        idle = [database for database, seat in self._seats.items() if not seat.lock.locked()]
+        for database in idle[: max(0, len(self._seats) - _DATABASES)]:
+            await self._seats.pop(database).hang_up()
+
+
+def _keep(shelf: "OrderedDict[str, tuple[_T, float]]", name: str, value: tuple[_T, float], most: int) -> None:
+    shelf[name] = value
+    shelf.move_to_end(name)
+    while len(shelf) > most:
+        shelf.popitem(last=False)

@@ -1,0 +1,46 @@
+-- name: candidates
+-- Targets of the fleet that a word may mean: the whole name, the name without its database, the schema alone, or
+-- database and schema. $1: sources, $2: the word, $3: how many.
+SELECT t.name, t.line, t.database, t.schema, t.version_table, t.source, t.path
+FROM :"schema".target AS t
+WHERE t.source = ANY ($1::text[]) AND t.gone_at IS NULL
+    AND (t.name = $2 OR t.schema = $2 OR t.database || '/' || t.schema = $2
+        OR (t.database <> '' AND substr(t.name, length(t.database) + 2) = $2))
+ORDER BY t.name <> $2, t.name LIMIT $3;
+
+-- name: exact
+-- The target of that name, whatever declared it, and the label that its line wants. $1: sources, $2: name.
+SELECT t.name, t.line, t.database, t.schema, t.version_table, t.source, t.path, (
+    SELECT b.label FROM :"schema".bundle AS b
+    WHERE b.line = t.line AND b.withdrawn_at IS NULL AND b.wanted_seq IS NOT NULL ORDER BY b.wanted_seq DESC LIMIT 1
+) AS wanted
+FROM :"schema".target AS t
+WHERE t.name = $2 AND t.source = ANY ($1::text[]) AND t.gone_at IS NULL;
+
+-- name: of_line
+-- Names of the targets of one line. $1: sources, $2: line.
+SELECT name FROM :"schema".target WHERE source = ANY ($1::text[]) AND line = $2 AND gone_at IS NULL;
+
+-- name: outcomes
+-- How many of the named targets came to which end. $1: names.
+SELECT coalesce(outcome, 'due') AS state, count(*) AS targets FROM :"schema".target
+WHERE name = ANY ($1::text[]) AND gone_at IS NULL GROUP BY 1;
+
+-- name: unsettle
+-- Have workers look at a target again, which a person brought elsewhere. $1: name, $2: the channel that wakes them.
+WITH moved AS (
+    UPDATE :"schema".target SET settled = NULL, outcome = NULL, problem = NULL, forgiven = false
+    WHERE name = $1 AND source IS NOT NULL RETURNING line
+)
+SELECT pg_notify($2, line) FROM moved;
+
+-- name: registered
+-- The targets that add_target() registered.
+SELECT t.name, t.line, t.database, t.schema, t.version_table, t.source, t.path
+FROM :"schema".target AS t WHERE t.source = 'add_target' AND t.gone_at IS NULL ORDER BY t.name;
+
+-- name: may_begin
+-- Whether the role may make the control schema, or has what it takes in one that is there.
+SELECT CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+    ELSE has_schema_privilege(n.oid, 'CREATE') END AS may
+FROM (VALUES (1)) AS one LEFT JOIN pg_namespace AS n ON n.nspname = :'schema';
