@@ -44,6 +44,7 @@ def test_the_status_document_and_the_metrics_agree_with_the_database(
     worker = start_worker(tidegate, database.dsn, "--source", source, "--label", "1")
     worker.until("/readyz?bundle=1")
 
+    eventually(lambda: worker.target()["state"] == "succeeded", "the job has ended")
     status, target = worker.status(), worker.target()
     assert (status["database"], status["holds_lock"], status["running"]) == (None, False, None)
     known = (target["target"], target["wanted"], target["version"], target["applied"], target["state"])

@@ -29,7 +29,7 @@ def run(workload: Workload, server: Server, folder: Path) -> list[Result]:
     if workload.kind in {Kind.READY, Kind.IDLE}:
         return _watched(workload, server, folder / f"worker-{next(_NUMBERS)}")
     with _at(server, workload.delay_ms) as port:
-        runs = [_Run(workload, peer, server, port, folder / f"{peer.name}-{next(_NUMBERS)}") for peer in workload.peers]
+        runs = [_Run(workload, peer, server, port, folder / f"tool-{next(_NUMBERS)}") for peer in workload.peers]
         for number in range(workload.turns):
             for each in runs:
                 each.take(is_counted=number > 0)

@@ -9,6 +9,7 @@ from worker.core.checkpoint import Checkpoint
 from worker.core.sql.script import Segment
 from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, settle
 from worker.postgres.lock import Held, is_current
+from worker.postgres.statements import forget
 
 _LOOKED_UP = "whether it was committed is looked up in the ledger after the next connect; nothing is lost"
 
@@ -42,6 +43,7 @@ async def send(held: Held, sql: str, unit: Unit = Unit.STATEMENT) -> None:
         ConnectionLostError: The connection broke; whether the message came through must be looked up.
     """
     conn, passing = held.session.conn, held.session.passing
+    forget(conn)
     try:
         passing(Checkpoint.SENDING)
         await conn.execute(sql)

@@ -24,7 +24,7 @@ _NOT_READABLE = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError
 
 async def read_panorama(session: Session, target: Target, database: str, line: str) -> Panorama | None:
     """Read it in one query; None where the role may not, the control schema is older, or a row is forged."""
-    keys = list(Keys.of_target(target, database).in_order)
+    keys = list(map(str, Keys.of_target(target, database).in_order))
     sql = queries("panorama", session.control)["panorama"]
     async with told(session, f"reading what is shown of {target.name}"):
         try:
