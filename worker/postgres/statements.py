@@ -30,6 +30,8 @@ async def prepare(conn: "Connection[Record]", statements: Iterable[str]) -> None
     """
     for sql in statements:
         await conn._get_statement(sql, None)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+    # The driver does not end what it began for this: the session would stay in a transaction, with a snapshot.
+    await conn.execute("SELECT 1")
 
 
 def forget(conn: "Connection[Record]") -> None:
