@@ -18,8 +18,8 @@ _ROW_INCHES, _TITLE_INCHES = 0.2, 0.55
 
 def main(report: Path, picture: Path) -> None:
     """Draw one panel a workload that has a time for several tools."""
-    # The same report gives the same file, with text as text.
-    mpl.rcParams.update({"svg.hashsalt": "tidegate", "svg.fonttype": "none", "font.size": 8})
+    # The same report gives the same file.
+    mpl.rcParams.update({"svg.hashsalt": "tidegate", "font.size": 8})
     workloads = [each for each in json.loads(report.read_text(encoding="utf-8"))["workloads"] if len(_walls(each)) > 1]
     rows = [workloads[first : first + _COLUMNS] for first in range(0, len(workloads), _COLUMNS)]
     heights = [max(len(_walls(each)) for each in row) * _ROW_INCHES + _TITLE_INCHES for row in rows]
