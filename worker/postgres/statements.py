@@ -17,6 +17,7 @@ _MOST = 64
 
 def keep(conn: "Connection[Record]") -> None:
     """Keep the statements that are sent from now on, for as long as the connection lives or until `forget`."""
+    _take_up_to(conn, 0)
     conn._stmt_cache.set_max_size(_MOST)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
     conn._stmt_cache.set_max_lifetime(0)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
     conn._stmt_cache_enabled = True  # type: ignore[attr-defined]  # noqa: SLF001 - see above
@@ -36,7 +37,13 @@ async def prepare(conn: "Connection[Record]", statements: Iterable[str]) -> None
 
 def forget(conn: "Connection[Record]") -> None:
     """Keep none any more: what a migration drops would be missed, and what it changes would return something else."""
-    conn._stmt_cache_enabled = False  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+    _take_up_to(conn, 1)
     conn._stmt_cache.clear()  # type: ignore[attr-defined]  # noqa: SLF001 - see above
     # What stands behind the migration's COMMIT drops them in the server; one by one they would cost a round trip each.
     conn._stmts_to_close.clear()  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+
+
+def _take_up_to(conn: "Connection[Record]", characters: int) -> None:
+    """Let the cache take statements up to this length, 0 for any: none of ours is as short as 1."""
+    config = conn._config._replace(max_cacheable_statement_size=characters)  # type: ignore[attr-defined]  # noqa: SLF001
+    conn._config = config  # type: ignore[attr-defined]  # noqa: SLF001 - see above
