@@ -5,6 +5,7 @@ that took.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -28,6 +29,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="turns that count, where a workload would have more")
     parser.add_argument("--out", type=Path, default=ROOT / "build/bench")
     chosen = parser.parse_args()
+    # So that the server is stopped, and its folder removed, however this ends.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     workloads = [each for each in (full() if chosen.form == "full" else quick()) if chosen.only in each.name]
     if chosen.rounds is not None:
         workloads = [replace(each, turns=min(each.turns, chosen.rounds + 1)) for each in workloads]

@@ -1,8 +1,10 @@
 """Runs a workload: the tools take turns, each turn is a whole process, and a result counts once it has been checked."""
 
 import os
+import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from tests.bench.results import Result, Turn
 from tests.bench.workloads import Kind, Workload
 from tests.fixtures.cluster import Server
 
-_TIMEOUT_SECONDS = 600
+_LIMIT_SECONDS = 180
 _NUMBERS = count(1)
 
 
@@ -165,19 +167,23 @@ class _Process:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed when the process has been waited for
         self._began = time.perf_counter()
         self._process = subprocess.Popen(
-            command, env=environment, cwd=home, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output
-        )
+            command, env=environment, cwd=home, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
+            start_new_session=True,
+        )  # fmt: skip
+        self._limit = threading.Timer(_LIMIT_SECONDS, os.killpg, (self._process.pid, signal.SIGKILL))
+        self._limit.start()
 
     def wait_for(self) -> Turn:
         """Wait for its end.
 
         Raises:
-            _TroubleError: It failed, and its last line.
+            _TroubleError: It failed, and its last line; also where it did not end within three minutes.
         """
         with self._output:
             # Neither poll() nor wait() tells what the process used.
             _, status, usage = os.wait4(self._process.pid, 0)
             wall = time.perf_counter() - self._began
+            self._limit.cancel()
             self._process.returncode = code = os.waitstatus_to_exitcode(status)
             if code != 0:
                 self._output.seek(0)
