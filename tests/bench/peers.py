@@ -156,6 +156,9 @@ WAIT = Peer("tidegate wait", "tidegate", _GOLANG_FILES, lambda program, home, ur
     program, "wait", "--timeout", "0", "--source", str(home), "--database", url,
 ], TIDEGATE.recorded, TIDEGATE.environment, _tidegate)  # fmt: skip
 
+BATCH = replace(TIDEGATE, name="tidegate, batch", environment={"TIDEGATE_BATCH": "100"})
+"""A hundred migrations in one transaction, where a person asks for it."""
+
 ALONE = replace(TIDEGATE, name="tidegate alone", crowd=1)
 """One process, for what a crowd is compared with."""
 

@@ -8,6 +8,7 @@ from tests.bench import idle, ready
 from tests.bench.peers import (
     ALONE,
     BARE,
+    BATCH,
     FLEET,
     FLEET_DBMATE,
     FLEET_PSQL,
@@ -114,7 +115,7 @@ def _tenants(count: int) -> Load:
 
 _HUNDRED, _THOUSAND = _tables(100), _tables(1_000)
 _MANY, _BIG = _statements(2_000), _statements(_BIG_BYTES // len(_ROW.format(number=100_000)))
-_ALL = (TIDEGATE, PSQL, *OTHERS)
+_ALL = (TIDEGATE, PSQL, BATCH, *OTHERS)
 _OURS = TIDEGATE.name
 _CROWD_GOALS = (ratio(_OURS, ALONE.name, 1.3),)
 _READY_GOALS = (
