@@ -38,7 +38,7 @@ from worker.errors import (
 )
 from worker.jobs.bring import Sights, bring
 from worker.jobs.drift import DriftWatch
-from worker.jobs.look import View, glance, look
+from worker.jobs.look import Control, View, glance, look
 from worker.jobs.readiness import is_settled
 from worker.jobs.site import Report, Request, Result, Site
 from worker.jobs.status import panorama_of, target_status
@@ -233,7 +233,8 @@ class Reconciler:
                 await self._warm_up(session, self._view)
 
     async def _warm_up(self, session: Session, view: View) -> None:
-        if self._warm is not session.conn and self._is_done:
+        # An older control schema lacks what some of the statements name.
+        if self._warm is not session.conn and self._is_done and view.control is Control.CURRENT:
             await warm(session, view)
             self._warm = session.conn
 
@@ -279,9 +280,7 @@ class Reconciler:
         self._told = error.message
         await self._hang_up()
         try:
-            session = await self._connected()
-            async with told(session, "looking at the target"):
-                await self._look(session)
+            await self._look_around()
         except TidegateError as again:
             self._board.unreachable(again.message)
             await self._hang_up()

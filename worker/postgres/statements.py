@@ -1,7 +1,7 @@
 """Statements that the server keeps parsed for an idle worker, so that a job begins without that.
 
-asyncpg keeps them by itself where its cache is on. It is off on every session of ours, for DDL changes what statements
-return, and a migration may drop them; it is turned on for a session that idles, and off again for good before a
+asyncpg keeps them by itself where its cache takes them. On our sessions it takes none, for DDL changes what statements
+return, and a migration may drop them; it is opened for a session that idles, and shut again for good before a
 migration is sent. The driver has no public way to do either.
 """
 
