@@ -64,8 +64,8 @@ picture: $(READY) tools ## take the picture of the status page for the README
 peers: tools ## install what `make bench` compares with, into .venv/bench
 	tests/bench/install
 
-bench: peers ## measure against other tools, and draw the result into build/bench; ONLY=words, half an hour without
-	$(BIN)/python -m tests.bench full --only "$(ONLY)"
+bench: peers ## measure against other tools, and draw it into build/bench, in 25 minutes; ONLY=words ROUNDS=n for less
+	$(BIN)/python -m tests.bench full --only "$(ONLY)" $(if $(ROUNDS),--rounds $(ROUNDS))
 	$(VENV)/bench/bin/python tests/bench/plot.py build/bench/report.json build/bench/report.svg
 
 # As in CI, a server or a program that is missing is a failure.

@@ -20,6 +20,7 @@ from worker.core.events.events import (
 from worker.core.events.migration_events import MigrationFinished, MigrationRetried, MigrationStarted, SegmentFinished
 from worker.core.fleet.count import Count
 from worker.core.planning.job import JobState
+from worker.core.planning.readiness import Readiness
 from worker.core.status.masking import Mask, masked
 from worker.core.status.sighting import Sighting
 from worker.core.status.snapshot import (
@@ -151,6 +152,10 @@ class Board:
             waiting = replace(waiting, since=was.since)
         blocked = Blocked(len(behind), behind[:WAITERS]) if behind else None
         self._running = replace(running, waiting=waiting, blocked=blocked, progress=sighting.progress)
+
+    def stated(self, target: str, row: Readiness) -> None:
+        """A readiness row was written: gates open now, though the job goes on a little."""
+        self._targets = tuple(replace(each, readiness=row) if each.target == target else each for each in self._targets)
 
     def released(self) -> None:
         """The lock is given back, or its connection is gone."""

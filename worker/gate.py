@@ -6,7 +6,7 @@ where it holds no snapshot that a concurrent index build would wait for.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,9 @@ from worker.postgres.target_half import read_readiness
 if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.connection import Connection
+
+Asking = Callable[["Connection[Record]"], AbstractAsyncContextManager[None]]
+"""How a gate asks its server something."""
 
 POLL_SECONDS = 2.0
 """The longest pause between two looks; a notification makes it shorter, and none is relied upon."""
@@ -188,16 +191,21 @@ class _Waiting:
         import anyio  # noqa: PLC0415  slow to load, and a gate that is open at the first look does without
 
         from worker.postgres.listener import Bell, subscribe  # noqa: PLC0415  the same
+        from worker.postgres.statements import keep  # noqa: PLC0415  the same
 
         bell = Bell()
         async with _asking(conn):
             around = await read_surroundings(conn, self._gate.control)
+        asking: Asking = _asking
         if around.hears:
             with anyio.fail_after(LOOK_SECONDS):
                 await subscribe(conn, f"{self._gate.control}_ready", bell.ring, bell.ring)
+            # It is the server itself: the look at which the gate opens is one round trip of a statement that it knows.
+            asking = _asking_directly
+            keep(conn)
         # The row may have come between the first look and LISTEN, so the next look is not put off.
         hints = 0
-        while not await self._is_open(conn):
+        while not await self._is_open(conn, asking):
             with anyio.move_on_after(self._gate.poll * (0.75 + self._gate.jitter() / 4)) as polled:
                 await bell.heard()
             # Anybody may ring, at any rate, and each look costs: the more often it was for nothing, the later the next.
@@ -206,9 +214,9 @@ class _Waiting:
                 await anyio.sleep(_HINTS.delay(hints - 1, self._gate.jitter()))
         return True
 
-    async def _is_open(self, conn: "Connection[Record]") -> bool:
+    async def _is_open(self, conn: "Connection[Record]", asking: Asking | None = None) -> bool:
         """Look, and tell why the gate is closed where it is."""
-        reason = await look(conn, self._gate)
+        reason = await look(conn, self._gate, asking)
         if reason is not None:
             self._tell(reason)
         return reason is None
@@ -220,15 +228,15 @@ class _Waiting:
             self._gate.emit(GateWaiting(str(self._gate.requirement), reason.why, str(reason)))
 
 
-async def look(conn: "Connection[Record]", gate: Gate) -> Unmet | None:
-    """Read the row and say why the gate is closed, or None where it is open.
+async def look(conn: "Connection[Record]", gate: Gate, asking: Asking | None = None) -> Unmet | None:
+    """Read the row and say why the gate is closed, or None where it is open; it is asked in a transaction by default.
 
     Raises:
         JobFailedError: The job failed, and that is to end the wait.
         UsageError: There are several targets, and none was named.
     """
     try:
-        async with _asking(conn):
+        async with (asking or _asking)(conn):
             rows = await read_readiness(conn, gate.control, gate.target)
     except RefusedError as error:
         return Unmet(error.reason, error.message, error.hint)
@@ -309,6 +317,20 @@ async def _asking(conn: "Connection[Record]") -> AsyncIterator[None]:
             raise
         except BaseException:
             # A cancelled query may have no answer for ever, and a rollback would wait for it.
+            conn.terminate()
+            raise
+
+
+@asynccontextmanager
+async def _asking_directly(conn: "Connection[Record]") -> AsyncIterator[None]:
+    """Ask without a transaction, where no pooler stands in between."""
+    async with asyncio.timeout(LOOK_SECONDS):
+        try:
+            yield
+        except asyncpg.PostgresError:
+            raise
+        except BaseException:
+            # As above: there may be no answer for ever.
             conn.terminate()
             raise
 

@@ -36,11 +36,13 @@ from worker.errors import (
     TidegateError,
     TimedOutError,
 )
-from worker.jobs.bring import bring
+from worker.jobs.bring import Sights, bring
 from worker.jobs.drift import DriftWatch
-from worker.jobs.look import View, glance, look
+from worker.jobs.look import Control, View, glance, look
+from worker.jobs.readiness import is_settled
 from worker.jobs.site import Report, Request, Result, Site
 from worker.jobs.status import panorama_of, target_status
+from worker.jobs.warm import warm
 from worker.postgres.connection import close
 from worker.postgres.faults import FencedError, told
 from worker.postgres.listener import listen
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.connection import Connection
 
+    from worker.core.status.drift import Verdict
     from worker.core.status.snapshot import Panorama
 
 _RETRY = Backoff(first=0.25, ceiling=15.0)
@@ -113,7 +116,9 @@ class Reconciler:
         self._view: View | None = None
         self._is_done = False
         self._glances = 0
+        self._warm: Connection[Record] | None = None
         self._draining = False
+        self._verdict: Verdict | None = None
         self._drift = DriftWatch(rhythm.drift, rhythm.clock, rhythm.jitter)
         self._scope = anyio.CancelScope()
         self._wake, self._woken = anyio.create_memory_object_stream[str](1)
@@ -171,8 +176,10 @@ class Reconciler:
     async def _round(self, source: str, emit: Emitter) -> float:
         """One round; returns the seconds after which the next one comes by itself."""
         try:
-            if source != "poll" or not await self._is_as_it_was():
-                await self._reconcile(emit)
+            before, now = self._view, await self._glance(source)
+            if now is None or source == "notify" or now != before:
+                await self._reconcile(now if source == "notify" and now != before else None, emit)
+            await self._look_around()
         except (NoDatabaseError, SettingError, FencedError, TimedOutError) as error:
             await self._hang_up()
             return self._tried_in_vain(error, emit)
@@ -183,54 +190,79 @@ class Reconciler:
         self._failures = self._refusals = 0
         return self._rhythm.poll * (0.5 + self._rhythm.jitter() / 2)
 
-    async def _is_as_it_was(self) -> bool:
-        """Whether a glance shows what the last whole look showed, which found nothing to do."""
+    async def _glance(self, source: str) -> View | None:
+        """See what changed since the last whole look, if that found nothing to do and may still be relied upon."""
         before, session = self._view, self._session
-        if before is None or session is None or session.conn.is_closed():
-            return False
-        if not self._is_done or self._glances >= _GLANCES:
-            return False
+        if before is None or session is None or session.conn.is_closed() or not self._is_done:
+            return None
+        if source not in {"poll", "notify"} or (source == "poll" and self._glances >= _GLANCES):
+            return None
         async with told(session, "looking at the target"):
-            if await glance(session, before) != before:
-                return False
-            await self._saw(session, before)
+            now = await glance(session, self._site, before)
         self._glances += 1
-        return True
+        return now
 
-    async def _reconcile(self, emit: Emitter) -> None:
+    async def _reconcile(self, known: View | None, emit: Emitter) -> None:
+        """Bring about what is wanted; where a glance showed news, it is the first look."""
         self._is_done, self._glances = False, 0
         session = await self._connected()
         async with told(session, "looking at the target"):
             request = Request(Insistence.ROUND, offer=self._offer)
-            report = await bring(session, self._site, request, seen=partial(self._saw, session))
+            report = await bring(session, self._site, request, sights=Sights(partial(self._saw, session), known))
             self._offer = None
             self._board.settled()
             self._tell(report, emit)
-            if self._board.is_stale:
-                await self._look()
         self._is_done = report.result is Result.UP_TO_DATE
         if report.result is Result.APPLIED:
             self._hints = 0
             # A migration can leave more in a session than a reset finds: the next job begins with a fresh one.
             await self._hang_up()
-            await self._connected()
 
-    async def _look(self) -> None:
+    async def _look_around(self) -> None:
+        """Look again where a job has changed something, and read what is only shown, for which nobody waits.
+
+        Whatever comes next then finds a session that has looked before: a new server process is slow at first.
+        """
         session = await self._connected()
-        await self._saw(session, await look(session, self._site))
+        async with told(session, "looking at the target"):
+            if self._board.is_stale:
+                await self._look(session)
+            if self._view is not None:
+                await self._read_besides(session, self._view)
+                self._show(self._view)
+                await self._warm_up(session, self._view)
+
+    async def _warm_up(self, session: Session, view: View) -> None:
+        # An older control schema lacks what some of the statements name.
+        if self._warm is not session.conn and self._is_done and view.control is Control.CURRENT:
+            await warm(session, view)
+            self._warm = session.conn
+
+    async def _look(self, session: Session) -> None:
+        view = await look(session, self._site)
+        self._is_done = is_settled(view, self._site)
+        await self._saw(session, view)
 
     async def _saw(self, session: Session, view: View) -> None:
-        """Put a view on the board, with what is shown besides; that is read where something changed, or is old."""
+        """Put a view on the board; what is shown besides waits until the round is over, unless it is the first."""
         self._notice(session, view.survey)
         self._view, self._known = view, {"target": view.survey.target.name}
+        if self._panorama is None:
+            await self._read_besides(session, view)
+        self._show(view)
+
+    def _show(self, view: View) -> None:
+        self._board.reached(replace(target_status(view, self._panorama), drift=self._verdict))
+
+    async def _read_besides(self, session: Session, view: View) -> None:
+        """Read what is shown besides, where something changed, or it is old."""
         job, recorded = view.job, view.observation
         changes = (view.wanted, job, recorded.epoch, recorded.readiness, recorded.pinned, view.paused)
         now = self._rhythm.clock()
         if changes != self._panorama_of or now - self._panorama_at >= _PANORAMA_SECONDS:
             self._panorama = await panorama_of(session, view)
             self._panorama_of, self._panorama_at = changes, now
-        status = target_status(view, self._panorama)
-        self._board.reached(replace(status, drift=await self._drift.look(session, view)))
+        self._verdict = await self._drift.look(session, view)
 
     def _notice(self, session: Session, seen: Survey) -> None:
         """Say so where another server answers than before, or the same one after a promotion or a recovery."""
@@ -248,9 +280,7 @@ class Reconciler:
         self._told = error.message
         await self._hang_up()
         try:
-            session = await self._connected()
-            async with told(session, "looking at the target"):
-                await self._look()
+            await self._look_around()
         except TidegateError as again:
             self._board.unreachable(again.message)
             await self._hang_up()
@@ -279,7 +309,7 @@ class Reconciler:
         return self._session
 
     async def _hang_up(self) -> None:
-        session, self._session, self._view = self._session, None, None
+        session, self._session, self._view, self._warm = self._session, None, None, None
         if session is not None:
             await close(session.conn)
         self._board.released()

@@ -84,5 +84,32 @@ def test_idle_rounds_cost_four_queries_in_three_on_one_of_two_connections_and_a_
     assert (queries - 3) / more / 11.25 + 1 / 30 + 1 / 60 + DRIFT_QUERIES / 300 < 0.2
 
 
+def test_between_jobs_every_session_of_a_worker_idles_outside_any_transaction(
+    tidegate: StartTidegate, database: Database, tmp_path: Path
+) -> None:
+    worker = start_worker(
+        tidegate, database.dsn, "--source", migrations_in(tmp_path / "sql", tables(1)), "--poll-interval", "10m"
+    )
+    worker.until("/readyz?at_least=1")
+    worker.process.wait_for_event("listener.connected")
+    for version in (2, 3):
+        publish(tidegate, database, migrations_in(tmp_path / "sql", tables(*range(1, version + 1))), str(version))
+        worker.until(f"/readyz?at_least={version}")
+        # The next poll is far: what is not idle now stays so.
+        eventually(lambda: set(sessions(database)) == {"idle|t"}, "both sessions idle, without a snapshot")
+
+
+def sessions(database: Database) -> list[str]:
+    return database.server.psql(
+        "SELECT state, backend_xmin IS NULL FROM pg_stat_activity "
+        f"WHERE datname = '{database.name}' AND application_name LIKE 'tidegate %'"
+    ).splitlines()
+
+
+def publish(tidegate: StartTidegate, database: Database, source: Path, label: str) -> None:
+    published = tidegate("publish", source, "--label", label, env={"DB_URL": database.dsn})
+    assert published.wait(20) == 0, published.report()
+
+
 def rounds(worker: Worker) -> int:
     return sum(event["event"] == "worker.woken" for event in worker.process.events)

@@ -44,6 +44,7 @@ def test_the_status_document_and_the_metrics_agree_with_the_database(
     worker = start_worker(tidegate, database.dsn, "--source", source, "--label", "1")
     worker.until("/readyz?bundle=1")
 
+    eventually(lambda: worker.target()["state"] == "succeeded", "the job has ended")
     status, target = worker.status(), worker.target()
     assert (status["database"], status["holds_lock"], status["running"]) == (None, False, None)
     known = (target["target"], target["wanted"], target["version"], target["applied"], target["state"])
@@ -75,7 +76,7 @@ def test_a_bundle_that_is_published_while_it_runs_is_applied_without_a_restart(
     worker.until("/readyz?bundle=2")
     assert applied(database) == ["1", "2"]
     assert worker.metric('tidegate_migrations_total{outcome="succeeded"}') == migrated + 1
-    assert worker.metric('tidegate_jobs_total{outcome="succeeded"}') == 2
+    eventually(lambda: worker.metric('tidegate_jobs_total{outcome="succeeded"}') == 2, "both jobs have ended")
     assert worker.metric("tidegate_publish_to_ready_seconds_count") >= 1
     assert worker.metric('tidegate_wakeups_total{source="notify"}') >= 1
     assert complaints(worker.process) == []

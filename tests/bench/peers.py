@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from pathlib import Path
 
@@ -50,7 +50,8 @@ class Peer:
     """A tool: `write` lays its files into a folder, `call` says the command for a program, a folder and a URL.
 
     `recorded` is SQL for the number of migrations that it says are applied; "" where it keeps no record. `prepare` is
-    the command that brings a database up to date, where that is another one.
+    the command that brings a database up to date, where that is another one. `crowd` is how many processes start at
+    once where a workload asks for a crowd.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Peer:
     recorded: str
     environment: Mapping[str, str] = field(default_factory=dict)
     prepare: Call | None = None
+    crowd: int = 8
 
     def find(self) -> str | None:
         """The program's path, None where it is missing."""
@@ -154,6 +156,12 @@ WAIT = Peer("tidegate wait", "tidegate", _GOLANG_FILES, lambda program, home, ur
     program, "wait", "--timeout", "0", "--source", str(home), "--database", url,
 ], TIDEGATE.recorded, TIDEGATE.environment, _tidegate)  # fmt: skip
 
+BATCH = replace(TIDEGATE, name="tidegate, batch", environment={"TIDEGATE_BATCH": "100"})
+"""A hundred migrations in one transaction, where a person asks for it."""
+
+ALONE = replace(TIDEGATE, name="tidegate alone", crowd=1)
+"""One process, for what a crowd is compared with."""
+
 OTHERS = (
     Peer(
         "golang-migrate", "migrate", _GOLANG_FILES,
@@ -199,4 +207,38 @@ OTHERS = (
         "graphile-migrate", "graphile-migrate", _graphile, lambda program, _home, _url: [program, "migrate"],
         "SELECT count(*) FROM graphile_migrate.migrations",
     ),
+)  # fmt: skip
+
+TENANTS = 200
+"""Schemas of a fleet."""
+
+AT_ONCE = 4
+"""Processes, or connections of our one, that work on a fleet at once."""
+
+_EACH = f"seq 0 {TENANTS - 1} | xargs -P{AT_ONCE} -I{{}} "
+_COUNTED = "SELECT count(*) AS n FROM %I.schema_migrations"
+
+
+def _fleet(home: Path, migrations: Sequence[Migration]) -> None:
+    _GOLANG_FILES(home, migrations)
+    query = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tenant%'"
+    targets = f'[[targets]]\nschemas_query = "{query}"\n[limits]\nworkers = {AT_ONCE}\n'
+    (home / "fleet.toml").write_text(targets, encoding="utf-8")
+
+
+FLEET = Peer("tidegate", "tidegate", _fleet, lambda program, home, url: [
+    program, "up", "--fleet", str(home / "fleet.toml"), "--source", str(home), "--database", url,
+], "SELECT count(*) FROM tidegate.ledger WHERE target LIKE 'tenant%'")  # fmt: skip
+FLEET_PSQL = Peer("psql -P4", "psql", _psql, lambda program, home, url: [
+    "sh", "-c", f'{_EACH} env PGOPTIONS="-c search_path=tenant_{{}}" "$0" -Xq -v ON_ERROR_STOP=1 -d "$1" -f "$2"',
+    program, url, str(home / "all.psql"),
+], "")  # fmt: skip
+FLEET_DBMATE = Peer(
+    "dbmate -P4", "dbmate", _files("{version:06}_{name}.sql", "-- migrate:up\n", "\n-- migrate:down\n"),
+    lambda program, home, url: [
+        "sh", "-c", f'{_EACH} "$0" -u "$1&search_path=tenant_{{}}" -d "$2" --no-dump-schema migrate',
+        program, url, str(home),
+    ],
+    f"SELECT sum((xpath('/row/n/text()', query_to_xml(format('{_COUNTED}', nspname), false, true, '')))[1]::text::int) "
+    "FROM pg_namespace WHERE nspname LIKE 'tenant%'",
 )  # fmt: skip

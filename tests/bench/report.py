@@ -1,13 +1,15 @@
-"""The report: medians with the least and the most, ratios, targets; as Markdown for people and as JSON."""
+"""The report: medians with the least and the most, ratios, goals; as Markdown for people and as JSON."""
 
 import json
+import os
 import platform
+import resource
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.bench.runner import Result
+from tests.bench.results import Goal, Result, Results
 from tests.bench.workloads import Workload
 
 
@@ -15,60 +17,79 @@ def document(measured: list[tuple[Workload, list[Result]]], server: str) -> dict
     """Everything that was measured, for machines."""
     return {
         "server": server,
-        "machine": {"python": platform.python_version(), "system": platform.platform(terse=True)},
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.platform(terse=True),
+            "processors": os.cpu_count(),
+            "load": os.getloadavg()[0],
+        },
+        # A process that was started by this one is told at least this: the kernel hands it on.
+        "memory_from": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "workloads": [_workload(workload, results) for workload, results in measured],
     }
 
 
 def _workload(workload: Workload, results: list[Result]) -> dict[str, Any]:
-    target = workload.target
+    by_name = {result.peer: result for result in results}
     return {
         "name": workload.name,
-        "target": None if target is None else {"of": target.of.name, "most": target.most},
+        "goals": [_goal(goal, by_name) for goal in workload.goals],
         "results": [asdict(result) for result in results],
     }
 
 
+def _goal(goal: Goal, results: Results) -> dict[str, Any]:
+    try:
+        value = goal.measure(results)
+    except KeyError:
+        value = None
+    return {"what": goal.what, "most": goal.most, "value": value, "reached": value is not None and value <= goal.most}
+
+
 def markdown(report: dict[str, Any]) -> str:
     """The same for people."""
-    parts = [f"{report['server']}; Python {report['machine']['python']}, {report['machine']['system']}\n"]
-    parts += [_table(workload) for workload in report["workloads"]]
+    machine = report["machine"]
+    where = f"{machine['processors']} processors, load {machine['load']:.1f} at the end, {machine['system']}"
+    parts = [f"{report['server']}; Python {machine['python']}; {where}\n"]
+    parts += [table(workload, report["memory_from"]) for workload in report["workloads"]]
     return "\n".join(parts)
 
 
-def _table(workload: dict[str, Any]) -> str:
-    ours, target = workload["results"][0], workload["target"]
-    head = [f"### {workload['name']}\n"]
-    if target is not None:
-        head.append(f"{_verdict(workload)}\n")
+def table(workload: dict[str, Any], memory_from: float) -> str:
+    """One workload: its goals, then the tools, the quickest first."""
+    ours = workload["results"][0]
+    head = [f"### {workload['name']}\n", *map(_verdict, workload["goals"]), ""]
+    if ours["figures"]:
+        return "\n".join([*head, "| figure | |", "| --- | ---: |", *map(_figure, ours["figures"].items()), ""])
     head += [
-        "| tool | median s | least to most | ours / its | CPU s | MiB |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| tool | turns | median s | least to most | ours / its | CPU s | MiB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     with_figures = sorted((r for r in workload["results"] if r["turns"]), key=_wall)
-    rows = [_row(result, ours) for result in with_figures]
-    rows += [f"| {r['peer']} | {r['trouble']} | | | | |" for r in workload["results"] if not r["turns"]]
+    rows = [_row(result, ours, memory_from) for result in with_figures]
+    rows += [f"| {r['peer']} | {r['trouble']} | | | | | |" for r in workload["results"] if not r["turns"]]
     return "\n".join([*head, *rows, ""])
 
 
-def _verdict(workload: dict[str, Any]) -> str:
-    target = workload["target"]
-    by_name = {result["peer"]: result for result in workload["results"]}
-    ours, its = workload["results"][0], by_name[target["of"]]
-    if not (ours["turns"] and its["turns"]):
-        return "not measured"
-    ratio = _wall(ours) / _wall(its)
-    word = "reached" if ratio <= target["most"] else "not reached"
-    return f"{ratio:.2f} times {target['of']}; at most {target['most']:.2f} is {word}"
+def _verdict(goal: dict[str, Any]) -> str:
+    if goal["value"] is None:
+        return f"- {goal['what']}: not measured"
+    word = "reached" if goal["reached"] else "NOT reached"
+    return f"- {goal['what']}: {goal['value']:.3g}; at most {goal['most']:g} is {word}"
 
 
-def _row(result: dict[str, Any], ours: dict[str, Any]) -> str:
-    walls = [turn["wall"] for turn in result["turns"]]
+def _figure(named: tuple[str, float]) -> str:
+    return f"| {named[0]} | {named[1]:.3g} |"
+
+
+def _row(result: dict[str, Any], ours: dict[str, Any], memory_from: float) -> str:
+    turns = result["turns"]
+    walls = [turn["wall"] for turn in turns]
     ratio = f"{_wall(ours) / _wall(result):.2f}" if ours["turns"] else ""
-    cpu = median(turn["cpu"] for turn in result["turns"])
-    memory = max(turn["memory"] for turn in result["turns"])
     spread = f"{min(walls):.3f} to {max(walls):.3f}"
-    return f"| {result['peer']} | {_wall(result):.3f} | {spread} | {ratio} | {cpu:.3f} | {memory:.0f} |"
+    cpu, memory = median(turn["cpu"] for turn in turns), max(turn["memory"] for turn in turns)
+    used = f"{cpu:.3f} | {'≤ ' if memory <= memory_from else ''}{memory:.0f}" if memory else "|"
+    return f"| {result['peer']} | {len(turns)} | {_wall(result):.4f} | {spread} | {ratio} | {used} |"
 
 
 def _wall(result: dict[str, Any]) -> float:

@@ -1,41 +1,25 @@
 """Runs a workload: the tools take turns, each turn is a whole process, and a result counts once it has been checked."""
 
 import os
+import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from tests.bench import idle, ready
 from tests.bench.delay import delaying
-from tests.bench.peers import BARE, Call, Peer
+from tests.bench.peers import BARE, TIDEGATE, Call, Peer
+from tests.bench.results import Result, Turn
 from tests.bench.workloads import Kind, Workload
 from tests.fixtures.cluster import Server
 
-_TIMEOUT_SECONDS = 600
-_CROWD = 8
+_LIMIT_SECONDS = 180
 _NUMBERS = count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One counted turn: seconds from start to exit, the processor's seconds, the most memory in MiB."""
-
-    wall: float
-    cpu: float
-    memory: float
-
-
-@dataclass(slots=True)
-class Result:
-    """What came of one tool in one workload: its turns, or why it has none."""
-
-    peer: str
-    turns: list[Turn] = field(default_factory=list)
-    trouble: str = ""
 
 
 class _TroubleError(Exception):
@@ -44,24 +28,25 @@ class _TroubleError(Exception):
 
 def run(workload: Workload, server: Server, folder: Path) -> list[Result]:
     """Let the tools take turns; one that is missing or fails is named, and has no more turns."""
-    results = {peer.name: Result(peer.name) for peer in workload.peers}
+    if workload.kind in {Kind.READY, Kind.IDLE}:
+        return _watched(workload, server, folder / f"worker-{next(_NUMBERS)}")
     with _at(server, workload.delay_ms) as port:
-        runs = [_Run(workload, peer, server, port, folder / f"{peer.name}-{next(_NUMBERS)}") for peer in workload.peers]
+        runs = [_Run(workload, peer, server, port, folder / f"tool-{next(_NUMBERS)}") for peer in workload.peers]
         for number in range(workload.turns):
             for each in runs:
-                result = results[each.peer.name]
-                if not result.trouble:
-                    _take(each, result, is_counted=number > 0)
-    return list(results.values())
+                each.take(is_counted=number > 0)
+    return [each.result for each in runs]
 
 
-def _take(each: "_Run", result: Result, *, is_counted: bool) -> None:
-    try:
-        turn = each.turn()
-    except _TroubleError as trouble:
-        result.trouble, result.turns = str(trouble), []
-    else:
-        result.turns += [turn] if is_counted else []
+def _watched(workload: Workload, server: Server, home: Path) -> list[Result]:
+    """What is not a matter of processes from start to exit: a worker."""
+    program = TIDEGATE.find()
+    if program is None:
+        return [Result("tidegate run", trouble="missing")]
+    if workload.kind is Kind.READY:
+        return ready.run(workload.turns - 1, server, home, program, clean())
+    migrations = list(workload.load.make())
+    return idle.run(workload.seconds, server, home, program, clean(), migrations, TIDEGATE.write)
 
 
 @contextmanager
@@ -78,13 +63,29 @@ class _Run:
 
     def __init__(self, workload: Workload, peer: Peer, server: Server, port: int, home: Path) -> None:
         self.peer = peer
+        self.result = Result(peer.name)
+        self._spent = 0.0
         self._workload = workload
         self._server = server
         self._port = port
         self._home = home
         self._database = ""
 
-    def turn(self) -> Turn:
+    def take(self, *, is_counted: bool) -> None:
+        """Take a turn, unless the tool is in trouble, or has spent its time and has a turn that counts."""
+        if self.result.trouble or (self.result.turns and self._spent >= self._workload.seconds):
+            return
+        try:
+            turn = self._turn()
+        except _TroubleError as trouble:
+            self.result.trouble, self.result.turns = str(trouble), []
+            return
+        self._spent += turn.wall
+        # The first turn warms up what a long one warms up itself.
+        if is_counted or self._spent >= self._workload.seconds:
+            self.result.turns.append(turn)
+
+    def _turn(self) -> Turn:
         """One turn, checked.
 
         Raises:
@@ -99,9 +100,12 @@ class _Run:
             case Kind.NOTHING:
                 self._prepare_once()
                 turn = self._process(self.peer.call)
-            case Kind.APPLY | Kind.CROWD:
+            case Kind.CROWD:
                 self._database = self._new_database()
-                turn = self._crowd() if self._workload.kind is Kind.CROWD else self._process(self.peer.call)
+                turn = self._crowd()
+            case _:
+                self._database = self._new_database()
+                turn = self._process(self.peer.call)
         self._check()
         if self._workload.kind is not Kind.NOTHING:
             self._server.psql(f"DROP DATABASE {self._database} WITH (FORCE)")
@@ -115,15 +119,17 @@ class _Run:
     def _new_database(self) -> str:
         name = f"bench_{next(_NUMBERS)}"
         self._server.psql(f"CREATE DATABASE {name} TEMPLATE template0")
+        if self._workload.load.before:
+            self._server.psql(self._workload.load.before, database=name)
         return name
 
     def _process(self, call: Call) -> Turn:
         return self._started(call).wait_for()
 
     def _crowd(self) -> Turn:
-        """Eight processes at once: the time until the last one ended, and all have to end well."""
+        """Several processes at once: the time until the last one ended, and all have to end well."""
         began = time.perf_counter()
-        crowd = [self._started(self.peer.call) for _ in range(_CROWD)]
+        crowd = [self._started(self.peer.call) for _ in range(self.peer.crowd)]
         failed, turns = [], []
         for process in crowd:
             try:
@@ -131,7 +137,7 @@ class _Run:
             except _TroubleError as trouble:
                 failed.append(str(trouble))
         if failed:
-            raise _TroubleError(f"{len(failed)} of {_CROWD} processes failed: {failed[0]}")
+            raise _TroubleError(f"{len(failed)} of {self.peer.crowd} processes failed: {failed[0]}")
         return Turn(time.perf_counter() - began, sum(turn.cpu for turn in turns), max(turn.memory for turn in turns))
 
     def _url(self) -> str:
@@ -140,7 +146,7 @@ class _Run:
 
     def _started(self, call: Call) -> "_Process":
         url = self._url()
-        environment = {**_clean(), "DATABASE_URL": url, "BENCH_URL": url, **self.peer.environment}
+        environment = {**clean(), "DATABASE_URL": url, "BENCH_URL": url, **self.peer.environment}
         return _Process(call(self.peer.find() or "", self._home, url), environment, self._home)
 
     def _check(self) -> None:
@@ -161,19 +167,23 @@ class _Process:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed when the process has been waited for
         self._began = time.perf_counter()
         self._process = subprocess.Popen(
-            command, env=environment, cwd=home, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output
-        )
+            command, env=environment, cwd=home, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
+            start_new_session=True,
+        )  # fmt: skip
+        self._limit = threading.Timer(_LIMIT_SECONDS, os.killpg, (self._process.pid, signal.SIGKILL))
+        self._limit.start()
 
     def wait_for(self) -> Turn:
         """Wait for its end.
 
         Raises:
-            _TroubleError: It failed, and its last line.
+            _TroubleError: It failed, and its last line; also where it did not end within three minutes.
         """
         with self._output:
             # Neither poll() nor wait() tells what the process used.
             _, status, usage = os.wait4(self._process.pid, 0)
             wall = time.perf_counter() - self._began
+            self._limit.cancel()
             self._process.returncode = code = os.waitstatus_to_exitcode(status)
             if code != 0:
                 self._output.seek(0)
@@ -182,7 +192,7 @@ class _Process:
         return Turn(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def _clean() -> dict[str, str]:
+def clean() -> dict[str, str]:
     """The environment without settings of any of the tools, and with bytecode, as an installation has it."""
     ours = ("DB_", "PG", "TIDEGATE_", "DATABASE_URL", "PYTHON", "GOOSE_", "DBMATE_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

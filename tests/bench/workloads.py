@@ -1,64 +1,95 @@
 """What is measured, and what each figure is to reach."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from tests.bench.peers import BARE, OTHERS, PSQL, TIDEGATE, WAIT, Migration, Peer
+from tests.bench import idle, ready
+from tests.bench.peers import (
+    ALONE,
+    BARE,
+    BATCH,
+    FLEET,
+    FLEET_DBMATE,
+    FLEET_PSQL,
+    OTHERS,
+    PSQL,
+    TENANTS,
+    TIDEGATE,
+    WAIT,
+    Migration,
+    Peer,
+)
+from tests.bench.results import Goal, figure, memory, percentile, ratio
 
 _TABLE = "CREATE TABLE t{number} (id bigint PRIMARY KEY, name text NOT NULL);\n"
 _ROW = "INSERT INTO t1 VALUES ({number}, 'the quick brown fox; jumps over the lazy dog''s back, {number} times');\n"
 _BIG_BYTES = 20_000_000
+_BIG_MIB = _BIG_BYTES / (1 << 20)
 
 
 class Kind(Enum):
-    """How one turn goes: on an empty database, on one that is up to date, or by eight processes at once."""
+    """How one turn goes.
+
+    On an empty database, on one that is up to date, or by several processes at once; or, without peers of its own,
+    publications to a worker, and a worker that has nothing to do.
+    """
 
     APPLY = "apply"
     NOTHING = "nothing to do"
-    CROWD = "eight at once"
+    CROWD = "several at once"
+    READY = "publish to ready"
+    IDLE = "idle"
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Migrations, made when they are written; `holds` is SQL for whether the schema is then as it should be."""
+    """Migrations, made when they are written; `holds` is SQL for whether the schema is then as it should be.
+
+    `count` is how many are recorded then, `before` SQL that a new database is prepared with.
+    """
 
     count: int
     make: Callable[[], Sequence[Migration]]
     holds: str
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The most that our time may be, as a multiple of another tool's in the same run."""
-
-    of: Peer
-    most: float
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A row of the table: its migrations, the tools that take turns, and what is to be reached.
 
-    `delay_ms` is added to each round trip; `turns` is how often each tool has its turn, the first not counted.
+    `delay_ms` is added to each round trip; `turns` is how often each tool has its turn, the first not counted. A tool
+    that has spent `seconds` has no further turn once it has one that counts; of an idle worker it is how long it is
+    watched.
     """
 
     name: str
     kind: Kind
     load: Load
     peers: tuple[Peer, ...]
-    target: Target | None = None
+    goals: tuple[Goal, ...] = ()
     delay_ms: float = 0
     turns: int = 7
+    seconds: float = 8
 
 
 def _tables(count: int) -> Load:
     """A table in each migration."""
     return Load(
         count,
-        lambda: [Migration(number, f"t{number}", _TABLE.format(number=number)) for number in range(1, count + 1)],
+        lambda: _migrations(count),
         f"(SELECT count(*) = {count} FROM pg_class WHERE relkind = 'r' AND relname ~ '^t[0-9]+$')",
     )
+
+
+def _migrations(count: int) -> list[Migration]:
+    return [Migration(number, f"t{number}", _TABLE.format(number=number)) for number in range(1, count + 1)]
+
+
+def _trifles(count: int) -> Load:
+    """Migrations that leave nothing but their records."""
+    return Load(count, lambda: [Migration(n, f"t{n}", "SELECT 1;\n") for n in range(1, count + 1)], "true")
 
 
 def _statements(count: int) -> Load:
@@ -71,37 +102,92 @@ def _statements(count: int) -> Load:
     )
 
 
+def _tenants(count: int) -> Load:
+    """The same migrations in each of many schemas."""
+    return Load(
+        count * TENANTS,
+        lambda: _migrations(count),
+        f"(SELECT count(*) = {count * TENANTS} FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+        "WHERE relkind = 'r' AND relname ~ '^t[0-9]+$' AND nspname LIKE 'tenant%')",
+        "".join(f"CREATE SCHEMA tenant_{number};" for number in range(TENANTS)),
+    )
+
+
 _HUNDRED, _THOUSAND = _tables(100), _tables(1_000)
 _MANY, _BIG = _statements(2_000), _statements(_BIG_BYTES // len(_ROW.format(number=100_000)))
-_ALL = (TIDEGATE, PSQL, *OTHERS)
+_ALL = (TIDEGATE, PSQL, BATCH, *OTHERS)
+_OURS = TIDEGATE.name
+_CROWD_GOALS = (ratio(_OURS, ALONE.name, 1.3),)
+_READY_GOALS = (
+    ratio(ready.AT_WAIT, ready.FLOOR, 3.0),
+    ratio(ready.AT_READYZ, ready.FLOOR, 3.0),
+    percentile(ready.AT_WAIT, 99, 0.1),
+    percentile(ready.AT_READYZ, 99, 0.1),
+)
+_IDLE_GOALS = (
+    figure("tidegate run", idle.CONNECTIONS, 2),
+    figure("tidegate run", idle.QUERIES, 0.2),
+    figure("tidegate run", idle.MEMORY, 60),
+    # A thousandth of a processor.
+    figure("tidegate run", idle.CPU, 0.06),
+)
 
 
 def full() -> tuple[Workload, ...]:
     """The whole benchmark."""
     return (
+        _nothing("up, nothing to do, 100", _HUNDRED, TIDEGATE, 1.3, OTHERS),
+        _nothing("up, nothing to do, 1,000", _THOUSAND, TIDEGATE, 1.5),
+        _nothing("up, nothing to do, 10,000", _trifles(10_000), TIDEGATE, 1.5),
+        _nothing("wait, ready, 100", _HUNDRED, WAIT, 1.3),
+        _nothing("wait, ready, 1,000", _THOUSAND, WAIT, 1.5),
+        _apply("apply 100", _HUNDRED, 1.3, turns=11, seconds=12),
         Workload(
-            "up, nothing to do, 100", Kind.NOTHING, _HUNDRED, (TIDEGATE, BARE, *OTHERS), Target(BARE, 1.3), turns=21
+            "apply 1,000", Kind.APPLY, _THOUSAND, _ALL,
+            (ratio(_OURS, PSQL.name, 1.0), *(ratio(_OURS, other.name, 1.0) for other in OTHERS)), turns=6, seconds=25,
         ),
-        Workload("up, nothing to do, 1,000", Kind.NOTHING, _THOUSAND, (TIDEGATE, BARE), Target(BARE, 1.5), turns=21),
-        Workload("wait, ready, 100", Kind.NOTHING, _HUNDRED, (WAIT, BARE), Target(BARE, 1.3), turns=21),
-        Workload("wait, ready, 1,000", Kind.NOTHING, _THOUSAND, (WAIT, BARE), Target(BARE, 1.5), turns=21),
-        Workload("apply 100", Kind.APPLY, _HUNDRED, _ALL, Target(PSQL, 1.3)),
-        Workload("apply 1,000", Kind.APPLY, _THOUSAND, _ALL, Target(PSQL, 1.0), turns=4),
-        Workload("apply 100, 1 ms away", Kind.APPLY, _HUNDRED, _ALL, Target(PSQL, 0.45), delay_ms=1, turns=4),
-        Workload("apply 100, 5 ms away", Kind.APPLY, _HUNDRED, _ALL, Target(PSQL, 0.45), delay_ms=5, turns=3),
-        Workload("one file, 2,000 statements", Kind.APPLY, _MANY, _ALL, Target(PSQL, 0.7)),
-        Workload("one file, 20 MB", Kind.APPLY, _BIG, _ALL, Target(PSQL, 0.8), turns=3),
-        Workload("eight at once, 100", Kind.CROWD, _HUNDRED, (TIDEGATE, *OTHERS), turns=3),
-    )
+        _apply("apply 100, 1 ms away", _HUNDRED, 0.45, delay_ms=1, turns=5),
+        _apply("apply 100, 5 ms away", _HUNDRED, 0.45, delay_ms=5, turns=3),
+        _apply("one file, 2,000 statements", _MANY, 0.7, turns=9),
+        Workload(
+            "one file, 20 MB", Kind.APPLY, _BIG, _ALL,
+            (ratio(_OURS, PSQL.name, 0.8), memory(_OURS, 4 * _BIG_MIB)), turns=4, seconds=25,
+        ),
+        Workload(
+            "eight at once, 100", Kind.CROWD, _HUNDRED, (TIDEGATE, ALONE, *OTHERS),
+            _CROWD_GOALS, turns=6, seconds=15,
+        ),
+        Workload(
+            "20 migrations into 200 schemas", Kind.APPLY, _tenants(20), (FLEET, FLEET_PSQL, FLEET_DBMATE),
+            (ratio(FLEET.name, FLEET_DBMATE.name, 0.55), ratio(FLEET.name, FLEET_PSQL.name, 0.75)),
+            turns=4, seconds=60,
+        ),
+        Workload("publish to ready", Kind.READY, _HUNDRED, (), _READY_GOALS, turns=101, seconds=150),
+        Workload("idle worker", Kind.IDLE, _HUNDRED, (), _IDLE_GOALS, seconds=60),
+    )  # fmt: skip
+
+
+def _nothing(name: str, load: Load, ours: Peer, most: float, others: tuple[Peer, ...] = ()) -> Workload:
+    goals = (ratio(ours.name, BARE.name, most),)
+    return Workload(name, Kind.NOTHING, load, (ours, BARE, *others), goals, turns=21)
+
+
+def _apply(name: str, load: Load, most: float, *, delay_ms: float = 0, turns: int, seconds: float = 8) -> Workload:
+    return Workload(name, Kind.APPLY, load, _ALL, (ratio(_OURS, PSQL.name, most),), delay_ms, turns, seconds)
 
 
 def quick() -> tuple[Workload, ...]:
     """What fits into a minute, with the tools that nothing has to be built for."""
+    both = (TIDEGATE, PSQL)
     return (
-        Workload("up, nothing to do, 100", Kind.NOTHING, _HUNDRED, (TIDEGATE, BARE), Target(BARE, 1.3)),
-        Workload("wait, ready, 100", Kind.NOTHING, _HUNDRED, (WAIT, BARE), Target(BARE, 1.3)),
-        Workload("apply 100", Kind.APPLY, _HUNDRED, (TIDEGATE, PSQL), Target(PSQL, 1.3), turns=4),
-        Workload("apply 100, 1 ms away", Kind.APPLY, _HUNDRED, (TIDEGATE, PSQL), Target(PSQL, 0.45), 1, turns=3),
-        Workload("one file, 2,000 statements", Kind.APPLY, _MANY, (TIDEGATE, PSQL), Target(PSQL, 0.7), turns=4),
-        Workload("eight at once, 100", Kind.CROWD, _HUNDRED, (TIDEGATE,), turns=2),
+        replace(_nothing("up, nothing to do, 100", _HUNDRED, TIDEGATE, 1.3), turns=7),
+        replace(_nothing("wait, ready, 100", _HUNDRED, WAIT, 1.3), turns=7),
+        replace(_apply("apply 100", _HUNDRED, 1.3, turns=4), peers=both),
+        replace(_apply("apply 100, 1 ms away", _HUNDRED, 0.45, delay_ms=1, turns=3), peers=both),
+        replace(_apply("one file, 2,000 statements", _MANY, 0.7, turns=4), peers=both),
+        Workload(
+            "eight at once, 100", Kind.CROWD, _HUNDRED, (TIDEGATE, ALONE), (ratio(_OURS, ALONE.name, 1.3),), turns=3
+        ),
+        Workload("publish to ready", Kind.READY, _HUNDRED, (), _READY_GOALS, turns=11),
+        Workload("idle worker", Kind.IDLE, _HUNDRED, (), _IDLE_GOALS, seconds=6),
     )

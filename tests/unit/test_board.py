@@ -67,6 +67,17 @@ def test_a_job_counts_its_migrations_and_the_target_follows_before_it_is_read_ag
     assert tell(board, JobFinished(Outcome.SUCCEEDED, 2, 0.1)).snapshot().job is None
 
 
+def test_a_row_that_was_written_counts_before_the_job_has_ended(board: Board) -> None:
+    board.reached(BUSY)
+    assert BUSY.readiness is not None
+    now = replace(BUSY.readiness, bundle="1.5.0")
+    tell(board, JobStarted(2, 4, 5))
+    board.stated("another.schema_migrations", replace(now, bundle="0"))
+    board.stated(BUSY.target, now)
+    (target,) = board.snapshot().targets
+    assert (target.readiness, target.state) == (now, JobState.RUNNING)
+
+
 def test_a_migration_that_failed_is_not_counted(board: Board) -> None:
     board.reached(BUSY)
     tell(board, JobStarted(2, 4, 5), STARTED, replace(SUCCEEDED, outcome=Outcome.FAILED))

@@ -10,6 +10,7 @@ from worker.core.sql.script import Segment
 from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, settle
 from worker.postgres.lock import Held, is_current
 from worker.postgres.session import Session
+from worker.postgres.statements import forget
 
 _LOOKED_UP = "whether it was committed is looked up in the ledger after the next connect; nothing is lost"
 
@@ -48,6 +49,7 @@ async def send_message(held: Held, message: Message, unit: Unit) -> None:
         ConnectionLostError: The connection broke; whether the message came through must be looked up.
     """
     conn, passing = held.session.conn, held.session.passing
+    forget(conn)
     try:
         passing(Checkpoint.SENDING)
         await _send_portions(held.session, message)

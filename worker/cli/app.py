@@ -26,7 +26,7 @@ from worker.jobs.site import Rivals, Site
 from worker.postgres.connection import Purpose, check_session, closing, connect
 from worker.postgres.faults import ConnectionLostError, FencedError
 from worker.postgres.password import read_password
-from worker.postgres.session import Session
+from worker.postgres.session import Session, unsaid
 from worker.settings.reading import read_settings, require_database
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from asyncpg.connection import Connection
 
     from worker.cli.arguments import Flags
+    from worker.core.planning.readiness import Readiness
     from worker.core.status.masking import Mask
     from worker.log import LogSink, Secret
     from worker.settings.source import Source
@@ -49,11 +50,12 @@ class App:
     """Everything that a verb needs, made of the settings when it is asked for.
 
     `passing` is called at each checkpoint of a run; no setting reaches it. `sighted` is told what is seen of a
-    migration while it runs.
+    migration while it runs, `stated` a readiness row that was written.
     """
 
     passing: Callable[[Checkpoint], None] = staticmethod(pass_by)
     sighted: Callable[[Sighting], None] = staticmethod(overlook)
+    stated: "Callable[[str, Readiness], None]" = staticmethod(unsaid)
 
     def __init__(self, flags: "Flags") -> None:
         self.settings: Settings = read_settings(os.environ, flags.settings, worker=_worker_name())
@@ -199,7 +201,7 @@ class App:
         second = partial(self.connect, Purpose.CONTROL)
         return Session(
             conn, control, worker, role, self.emit, time.monotonic, random.random,
-            second=second, passing=self.passing, sighted=self.sighted,
+            second=second, passing=self.passing, sighted=self.sighted, stated=self.stated,
         )  # fmt: skip
 
     async def with_session(self, work: Callable[[Session], Awaitable[_T]]) -> _T:

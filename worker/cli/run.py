@@ -28,6 +28,7 @@ from worker.core.value import dataclass
 from worker.errors import ExitCode, TidegateError, UsageError, first_of
 from worker.log import bridge_stdlib
 from worker.postgres.connection import Purpose
+from worker.postgres.statements import keep
 from worker.reconciler import Doors, Reconciler, Rhythm
 from worker.systemd import Manager, Notifier
 
@@ -76,7 +77,7 @@ async def _work(app: App, _flags: "Flags") -> None:
     manager = Manager(os.environ)
     last_word = LastWord(app.mask)
     app.extra_sinks = (board.sink, metrics.sink, last_word.sink, *_notifying(manager, app, board))
-    app.sighted = board.sighted
+    app.sighted, app.stated = board.sighted, board.stated
     limits = app.settings.limits
     doors = Doors(partial(_session, app), partial(app.connect, Purpose.LISTEN))
     drift = None if limits.drift_ms is None else limits.drift_ms / 1000
@@ -146,6 +147,7 @@ def _notifying(manager: Manager, app: App, board: Board) -> tuple[Sink, ...]:
 
 async def _session(app: App) -> "Session":
     conn = await app.connect(Purpose.MIGRATE)
+    keep(conn)
     try:
         return await app.open_session(conn)
     except BaseException:

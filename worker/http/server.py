@@ -29,6 +29,7 @@ HEAD_BYTES = 16 * 1024
 
 _KEEP_ALIVE_SECONDS = 5
 _SHUTDOWN_SECONDS = 2
+_TICK_SECONDS = 1.0
 _BACKLOG = 128
 _PORTS = range(65536)
 
@@ -48,7 +49,7 @@ async def serve(app: ASGIApp, host: str, port: int, *, started: Callable[[int], 
             try:
                 await anyio.sleep_forever()
             finally:
-                server.should_exit = True
+                server.end()
 
 
 async def _run(server: "_Server", listener: socket.socket) -> None:
@@ -105,6 +106,19 @@ class _Server(Server):
     def __init__(self, app: ASGIApp, started: Callable[[], None]) -> None:
         super().__init__(_config(app))
         self._started = started
+        self._over = anyio.Event()
+
+    def end(self) -> None:
+        """Have it end soon."""
+        self.should_exit = True
+        self._over.set()
+
+    async def main_loop(self) -> None:
+        # uvicorn's own wakes ten times a second, to look whether it is to end. All else that it does is for the header
+        # with the date, whose clock ticks once a second.
+        while not await self.on_tick(0):
+            with anyio.move_on_after(_TICK_SECONDS):
+                await self._over.wait()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -9,8 +9,9 @@ from worker.core.bundles.wanted import Intent
 from worker.core.checkpoint import Checkpoint
 from worker.core.events.events import ReadinessForeign
 from worker.core.planning.reconcile import Action, Insistence
+from worker.core.value import dataclass
 from worker.jobs.decide import Decision, decide, decide_early
-from worker.jobs.look import Control, View, is_wanted, look, look_settled
+from worker.jobs.look import Control, View, glance, is_wanted, look, look_settled
 from worker.jobs.preflight import check_standing
 from worker.jobs.published import learn, load
 from worker.jobs.site import Report, Request, Site
@@ -24,17 +25,28 @@ async def _unseen(_view: View) -> None:
     return
 
 
+@dataclass(frozen=True, slots=True)
+class Sights:
+    """`seen` is given every view, while the session is idle; `known` takes the place of the first look."""
+
+    seen: Callable[[View], Awaitable[None]] = _unseen
+    known: View | None = None
+
+
+_NONE = Sights()
+
+
 async def bring(
     session: Session,
     site: Site,
     request: Request,
     bundle: Bundle | None = None,
-    seen: Callable[[View], Awaitable[None]] = _unseen,
+    sights: Sights = _NONE,
 ) -> Report:
     """Bring the target to the request's goal with `bundle`, None meaning the wanted one.
 
     An offered bundle is published first, if it leads forward. An unlocked look may find that there is nothing to do:
-    then no lock is taken, no epoch raised, nothing written. `seen` is given every view, while the session is idle.
+    then no lock is taken, no epoch raised, nothing written.
 
     Raises:
         RefusedError: Nothing may be done, and why.
@@ -44,7 +56,7 @@ async def bring(
         ConnectionLostError: The connection broke; look again with another one.
         TimedOutError: The lock was not free in time.
     """
-    return await _Bringing(session, site, request, bundle, seen).run()
+    return await _Bringing(session, site, request, bundle, sights).run()
 
 
 class _Bringing:
@@ -56,17 +68,18 @@ class _Bringing:
         site: Site,
         request: Request,
         given: Bundle | None,
-        seen: Callable[[View], Awaitable[None]],
+        sights: Sights,
     ) -> None:
         self._session = session
         self._site = site
         self._request = request
         self._given = given
         self._at_hand = given or request.offer
-        self._seen = seen
+        self._sights = sights
 
     async def run(self) -> Report:
-        view = await self._offered()
+        known = self._sights.known
+        view = await self._offered() if known is None else await self._noted(known)
         if view.control is Control.ABSENT and self._request.offer is not None:
             # It was published into a control schema that was made for it: nobody can have said there to leave it alone.
             return await self._with_lock(view)
@@ -105,13 +118,15 @@ class _Bringing:
         return view if view.control is Control.ABSENT else await self._look()
 
     async def _under_lock(self, keys: Keys, view: View, waited: float) -> Report:
-        if waited:
+        if waited or self._sights.known is not None:
             view = await self._look()
+            # The view before may have been a glance, which does not see who else could interfere.
+            check_standing(view.survey.standing)
             decision = await self._decide(view)
             if decision.action is Action.NOTHING:
                 return self._report(view, decision)
         held = await raise_fence(self._session, keys, view.survey.target, waited)
-        view = await self._look()
+        view = await self._look_again(view)
         self._notice(view)
         decision = await self._decide(view)
         match decision.action:
@@ -146,8 +161,14 @@ class _Bringing:
     async def _look(self) -> View:
         return await self._noted(await look(self._session, self._site, self._at_hand))
 
+    async def _look_again(self, before: View) -> View:
+        """Read anew what the fence protects; rights, and who could interfere, were seen under the lock."""
+        can_glance = before.control is Control.CURRENT and before.survey.has_table
+        again = await glance(self._session, self._site, before) if can_glance else None
+        return await self._look() if again is None else await self._noted(again)
+
     async def _noted(self, view: View) -> View:
-        await self._seen(view)
+        await self._sights.seen(view)
         self._session = self._session.bind(target=view.survey.target.name)
         self._session.passing(Checkpoint.LOOKED)
         return view

@@ -48,6 +48,7 @@ class Statement:
 
     def tell(self, row: Readiness, seconds: float | None) -> None:
         """Tell what was written, once it is committed."""
+        self._held.session.stated(self._held.target.name, row)
         highest = row.versions[-1] if row.versions else None
         self._held.session.emit(ReadinessSet(row.bundle or "", highest, row.lowest_pending, seconds))
 

@@ -92,7 +92,7 @@ async def look(session: Session, site: Site, offer: Bundle | None = None) -> Vie
     return View(seen, control, followed, observation, sight.wanted, sight.target, sight.job)
 
 
-async def glance(session: Session, before: View) -> View | None:
+async def glance(session: Session, site: Site, before: View) -> View | None:
     """Read again in one query what a decision needs, on the connection of `before`; None where that does not do.
 
     What the role may, and who else could interfere, is taken to be as it was.
@@ -100,11 +100,13 @@ async def glance(session: Session, before: View) -> View | None:
     Raises:
         ConnectionLostError: The connection broke.
     """
+    target, has_table = before.survey.target, before.survey.has_table
     try:
-        sight = await see(session, before.survey.target, before.line, has_table=before.survey.has_table)
+        sight = await see(session, target, before.line, has_table=has_table, name=site.home_name(target))
     except RefusedError:
         return None
-    if sight is None:
+    # Where nothing is recorded, other version tables count too, and they are not read here.
+    if sight is None or (sight.observation.observed.recorded is None and not sight.observation.observed.ledger):
         return None
     return replace(before, observation=sight.observation, wanted=sight.wanted, target=sight.target, job=sight.job)
 

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
 
+JOB_QUERIES = ("bundle_files", "published", "open_job", "set_job")
+"""What a job asks of the home half."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A bundle's row: what deciding needs, and what a person is shown."""

@@ -181,12 +181,17 @@ def _pause(waited: float, jitter: float) -> float:
 
 async def _try(session: Session, keys: tuple[int, ...]) -> bool:
     """Try every key in order, and give back what was got when one of them is taken."""
-    # CASE evaluates its conditions in order and stops at the first that holds: no key is tried behind a taken one.
-    tried = " ".join(f"WHEN NOT pg_try_advisory_lock({key}) THEN {got}" for got, key in enumerate(keys))
-    got: int = await session.conn.fetchval(f"SELECT CASE {tried} ELSE {len(keys)} END")
+    got: int = await session.conn.fetchval(try_sql(keys))
     if got < len(keys):
         await _give_back(session, keys[:got])
     return got == len(keys)
+
+
+def try_sql(keys: tuple[int, ...]) -> str:
+    """SQL that tries every key in order, and tells how many were got."""
+    # CASE evaluates its conditions in order and stops at the first that holds: no key is tried behind a taken one.
+    tried = " ".join(f"WHEN NOT pg_try_advisory_lock({key}) THEN {got}" for got, key in enumerate(keys))
+    return f"SELECT CASE {tried} ELSE {len(keys)} END"
 
 
 async def _give_back(session: Session, keys: tuple[int, ...]) -> None:

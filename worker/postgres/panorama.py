@@ -29,7 +29,7 @@ async def read_panorama(
 
     `name` is what the home half calls the target, where that is another name.
     """
-    keys = list(Keys.of_target(target, database).in_order)
+    keys = list(map(str, Keys.of_target(target, database).in_order))
     sql = queries("panorama", session.control)["panorama"]
     async with told(session, f"reading what is shown of {target.name}"):
         try:

@@ -1,6 +1,6 @@
 -- name: panorama
 -- What a person is shown of a target besides what deciding needs, in one row; each list is an object of JSON, bounded,
--- newest first. $1: target, $2: its line, $3: the keys of its lock as bigint[], $4: how our own applications' names
+-- newest first. $1: target, $2: its line, $3: the keys of its lock, $4: how our own applications' names
 -- begin, $5: how many bundles, $6: how many lines of the history. Names of roles and applications are shown to every
 -- role, addresses and starts only to those that may see them.
 SELECT
@@ -47,7 +47,7 @@ SELECT
             JOIN pg_stat_activity AS a ON a.pid = l.pid
             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
                 AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
-                AND ((l.classid::bigint << 32) | l.objid::bigint) = ANY ($3::bigint[])
+                AND ((l.classid::bigint << 32) | l.objid::bigint) = ANY ($3::text[]::bigint[])
             ORDER BY l.pid LIMIT 1
         ) AS h
     )::text AS lock,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.connection import Connection
 
+    from worker.core.planning.readiness import Readiness
+
 
 PINNED_PATH = "pg_catalog, pg_temp"
 """The search_path of everything that Tidegate runs itself: no schema that others can create in, temporary tables last.
@@ -25,6 +27,10 @@ PIN = f"SET search_path = {PINNED_PATH}"
 
 UNPIN = "RESET search_path"
 """SQL before the statements of a migration of the session's own target."""
+
+
+def unsaid(_target: str, _row: "Readiness") -> None:
+    """Tell nobody of a readiness row."""
 
 
 def _go_on() -> bool:
@@ -42,8 +48,8 @@ class Session:
     `role` is the one that statements run as. `clock` gives monotonic seconds, `jitter` numbers in [0, 1).
     `draining` says whether to begin no further migration, and no further attempt at one. `second` opens another
     connection to the same place, from which this one is watched; None where nobody watches; `sighted` is told what is
-    seen from there. `passing` is called at each checkpoint: tests have the program die, freeze or lose its server
-    there.
+    seen from there. `stated` is told a target's readiness row as soon as it is committed. `passing` is called at each
+    checkpoint: tests have the program die, freeze or lose its server there.
 
     `home` is the connection to the home half where that lies in another database. `path` are the schemas in which the
     target's migrations look names up, () for the session's own default.
@@ -60,6 +66,7 @@ class Session:
     second: "Callable[[], Awaitable[Connection[Record]]] | None" = None
     passing: Callable[[Checkpoint], None] = pass_by
     sighted: Callable[[Sighting], None] = overlook
+    stated: "Callable[[str, Readiness], None]" = unsaid
     home: "Connection[Record] | None" = None
     path: tuple[str, ...] = ()
 

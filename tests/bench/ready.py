@@ -1,0 +1,186 @@
+"""Publish to ready: from the COMMIT of a publication to the end of a waiting `tidegate wait`, and to `/readyz`.
+
+Each publication adds one small migration to a bundle; before it the worker has been idle. The floor is what psql takes
+on an open session for such a file and one commit more, the publisher's, in a database of its own: there its tables are
+no drift. All take turns.
+"""
+
+import asyncio
+import http.client
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.bench.results import Result, Turn
+from tests.bench.worker import quiet, running_worker
+from tests.fixtures.cluster import Server
+from tests.fixtures.network import HOST
+
+if TYPE_CHECKING:
+    import asyncpg
+
+FLOOR, AT_WAIT, AT_READYZ = "psql, open session", "at tidegate wait", "at /readyz"
+
+_DATABASE, _FLOORS = "bench_ready", "bench_ready_floor"
+_IDLE_SECONDS = 0.1
+_LIMIT_SECONDS = 60
+_POLL_SECONDS = 0.001
+_WORKERS_SESSIONS = 2
+_PUBLISH = "SELECT outcome FROM tidegate.publish('schema_migrations', $1, $2, $3)"
+_TABLE = "CREATE TABLE {name} (id bigint PRIMARY KEY, name text NOT NULL);\n"
+
+
+def run(publications: int, server: Server, folder: Path, program: str, environment: Mapping[str, str]) -> list[Result]:
+    """So many publications for each of the two ways to wait, and as many turns of the floor."""
+    results = {name: Result(name) for name in (AT_WAIT, AT_READYZ, FLOOR)}
+    for name in (_DATABASE, _FLOORS):
+        server.psql(f"CREATE DATABASE {name} TEMPLATE template0")
+    settings = {**environment, "DB_URL": server.dsn(_DATABASE, sslmode="disable")}
+    folder.mkdir(parents=True)
+    first = _lines(1)
+    (folder / "000001_t1.up.sql").write_text(first["000001_t1.up.sql"], encoding="utf-8")
+    command = [program, "run", "--source", str(folder)]
+    with (
+        running_worker(command, settings, folder) as (_, port),
+        _Floor(server, folder).opened() as floor,
+        _Publisher(server).opened() as publisher,
+    ):
+        for number in range(publications + 1):
+            taken = {
+                FLOOR: floor.turn(number),
+                AT_WAIT: _at_wait(publisher, server, [program, "wait"], settings),
+                AT_READYZ: _at_readyz(publisher, server, port),
+            }
+            if number:
+                for name, seconds in taken.items():
+                    results[name].turns.append(Turn(seconds))
+    for name in (_DATABASE, _FLOORS):
+        server.psql(f"DROP DATABASE {name} WITH (FORCE)")
+    return list(results.values())
+
+
+def _lines(count: int) -> dict[str, str]:
+    return {f"{n:06}_t{n}.up.sql": _TABLE.format(name=f"t{n}") for n in range(1, count + 1)}
+
+
+@dataclass
+class _Publisher:
+    """An open session that publishes one migration more each time."""
+
+    server: Server
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    versions: int = 1
+    _conn: "asyncpg.Connection[asyncpg.Record] | None" = None
+
+    @contextmanager
+    def opened(self) -> Iterator["_Publisher"]:
+        self._conn = self.loop.run_until_complete(self.server.connect(_DATABASE))
+        try:
+            yield self
+        finally:
+            self.loop.run_until_complete(self._conn.close())
+            self.loop.close()
+
+    def next_label(self) -> str:
+        return f"release-{self.versions + 1}"
+
+    def publish(self) -> float:
+        """Publish; returns when its COMMIT was sent."""
+        label = self.next_label()
+        self.versions += 1
+        return self.loop.run_until_complete(self._publish(label))
+
+    async def _publish(self, label: str) -> float:
+        assert self._conn is not None
+        files = _lines(self.versions)
+        await self._conn.execute("BEGIN")
+        await self._conn.fetchval(_PUBLISH, label, list(files), [text.encode() for text in files.values()])
+        began = time.perf_counter()
+        await self._conn.execute("COMMIT")
+        return began
+
+    def check(self) -> None:
+        """Whether the migration is there; what says ready without it counts for nothing."""
+        done = self.server.psql(f"SELECT to_regclass('public.t{self.versions}') IS NOT NULL", database=_DATABASE)
+        if done != "t":
+            raise AssertionError(f"ready for version {self.versions} without its table")
+
+
+def _at_wait(publisher: _Publisher, server: Server, command: list[str], settings: Mapping[str, str]) -> float:
+    wait = [*command, "--bundle", publisher.next_label(), "--timeout", f"{_LIMIT_SECONDS}s"]
+    process = subprocess.Popen(wait, env=settings, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # It has looked, listens, has looked again, and idles.
+    quiet(server, _DATABASE, sessions=_WORKERS_SESSIONS + 1, seconds=_IDLE_SECONDS)
+    began = publisher.publish()
+    _, status = os.waitpid(process.pid, 0)
+    ended = time.perf_counter()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise AssertionError(f"tidegate wait: exit {process.returncode}")
+    publisher.check()
+    return ended - began
+
+
+def _at_readyz(publisher: _Publisher, server: Server, port: int) -> float:
+    path = f"/readyz?bundle={publisher.next_label()}"
+    quiet(server, _DATABASE, sessions=_WORKERS_SESSIONS, seconds=_IDLE_SECONDS)
+    connection = http.client.HTTPConnection(HOST, port, timeout=_LIMIT_SECONDS)
+    if _status(connection, path) != http.HTTPStatus.SERVICE_UNAVAILABLE:
+        raise AssertionError(f"{path} is ready before it was published")
+    began = publisher.publish()
+    while _status(connection, path) != http.HTTPStatus.OK:
+        if time.perf_counter() - began > _LIMIT_SECONDS:
+            raise TimeoutError(f"{path} is not ready within {_LIMIT_SECONDS} s")
+        time.sleep(_POLL_SECONDS)
+    ended = time.perf_counter()
+    connection.close()
+    publisher.check()
+    return ended - began
+
+
+def _status(connection: http.client.HTTPConnection, path: str) -> int:
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
+@dataclass
+class _Floor:
+    """psql on an open session: it runs such a file, and commits once more."""
+
+    server: Server
+    folder: Path
+    _psql: "subprocess.Popen[str] | None" = None
+
+    @contextmanager
+    def opened(self) -> Iterator["_Floor"]:
+        self.server.psql("CREATE TABLE floor_commits (number int)", database=_FLOORS)
+        command = [str(self.server.clients / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1"]
+        with subprocess.Popen(
+            [*command, "-d", self.server.dsn(_FLOORS, sslmode="disable"), "-f", "-"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        ) as self._psql:  # fmt: skip
+            yield self
+            assert self._psql.stdin is not None
+            self._psql.stdin.close()
+
+    def turn(self, number: int) -> float:
+        assert self._psql is not None
+        assert self._psql.stdin is not None
+        assert self._psql.stdout is not None
+        file = self.folder / f"floor_{number}.sql"
+        file.write_text(_TABLE.format(name=f"floor_{number}"), encoding="utf-8")
+        began = time.perf_counter()
+        self._psql.stdin.write(f"\\i {file}\nINSERT INTO floor_commits VALUES ({number});\n\\echo done {number}\n")
+        self._psql.stdin.flush()
+        said = self._psql.stdout.readline()
+        ended = time.perf_counter()
+        if said.strip() != f"done {number}":
+            raise AssertionError(f"psql said {said!r}")
+        return ended - began

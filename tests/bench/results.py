@@ -1,0 +1,75 @@
+"""What came of a workload, and what was to be reached: values that the runner makes and the report reads."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One counted turn: seconds from start to end, the processor's seconds, the most memory in MiB; 0 is unknown."""
+
+    wall: float
+    cpu: float = 0.0
+    memory: float = 0.0
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of one tool in one workload: its turns and other figures by name, or why it has none."""
+
+    peer: str
+    turns: list[Turn] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+    trouble: str = ""
+
+
+Results = Mapping[str, Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is to be reached: `measure` gives what it comes to, None where that was not measured."""
+
+    what: str
+    most: float
+    measure: Callable[[Results], float | None]
+
+
+def ratio(whose: str, of: str, most: float) -> Goal:
+    """A tool's median as a multiple of another one's in the same workload."""
+
+    def measure(results: Results) -> float | None:
+        own, other = results[whose].turns, results[of].turns
+        return middle(own) / middle(other) if own and other else None
+
+    return Goal(f"{whose}, as a multiple of {of}", most, measure)
+
+
+def percentile(whose: str, hundredth: int, most: float) -> Goal:
+    """The seconds that so many in a hundred of a tool's turns take at most."""
+
+    def measure(results: Results) -> float | None:
+        walls = sorted(turn.wall for turn in results[whose].turns)
+        return walls[max(0, -(-len(walls) * hundredth // 100) - 1)] if walls else None
+
+    return Goal(f"{whose}, {hundredth}th percentile in seconds", most, measure)
+
+
+def memory(whose: str, most: float) -> Goal:
+    """A tool's most memory in MiB."""
+
+    def measure(results: Results) -> float | None:
+        return max((turn.memory for turn in results[whose].turns), default=None)
+
+    return Goal(f"{whose}, memory in MiB", most, measure)
+
+
+def figure(whose: str, name: str, most: float) -> Goal:
+    """One of a tool's other figures."""
+    return Goal(f"{whose}, {name}", most, lambda results: results[whose].figures.get(name))
+
+
+def middle(turns: list[Turn]) -> float:
+    """The median of the turns' seconds."""
+    return median(turn.wall for turn in turns)
