@@ -86,8 +86,9 @@ def recorded(message: Message) -> Mapping[str, str | None]:
     for raw in parse_sql(message.text):
         statement = raw.stmt
         if isinstance(statement, ast.InsertStmt) and statement.relation.relname == "history":
-            columns = statement.withClause.ctes[0].ctequery.targetList
-            return {column.name: next(constants(column.val), None) for column in columns}
+            ledger = statement.withClause.ctes[0].ctequery
+            columns = (ledger.selectStmt if isinstance(ledger, ast.InsertStmt) else ledger).targetList
+            return {column.name: next(constants(column.val), None) for column in columns if column.name}
     raise AssertionError("nothing is recorded")
 
 
@@ -155,7 +156,7 @@ def test_a_migration_is_one_transaction_with_the_fence_before_its_records() -> N
         "SET search_path = pg_catalog, pg_temp",
         "SET LOCAL lock_timeout",
         "SELECT \"tidegate\".hold_fence('public.schema_migrations', 7, 11)",
-        "WITH done AS",
+        "WITH kept AS",
         'DELETE FROM "tidegate".journal',
         f"DELETE FROM {TARGET.relation}",
         f"INSERT INTO {TARGET.relation}",
