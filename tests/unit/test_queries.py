@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from worker.postgres import queries as module
-from worker.postgres.queries import as_one_value, queries, quote_literal, with_schema, with_values
+from worker.postgres.contents import as_one_value
+from worker.postgres.queries import queries, quote_literal, with_schema, with_values
 
 FILES = sorted(path.stem for path in Path(module.__file__).parent.glob("*.sql"))
 

@@ -25,7 +25,7 @@ async def store(conn: "Connection[Record]", control: str, contents: Mapping[str,
     large = [checksum for checksum, content in contents.items() if len(content) > _LARGE]
     small = [checksum for checksum in contents if checksum not in large]
     if small:
-        await conn.execute(sql["insert_files"], small, *_as_one_value([contents[checksum] for checksum in small]))
+        await conn.execute(sql["insert_files"], small, *as_one_value([contents[checksum] for checksum in small]))
     if large:
         stored = {row["checksum"] for row in await conn.fetch(sql["stored_files"], large)}
         for checksum in large:
@@ -33,7 +33,7 @@ async def store(conn: "Connection[Record]", control: str, contents: Mapping[str,
                 await _stream(conn, control, checksum, contents[checksum])
 
 
-def _as_one_value(contents: Sequence[bytes]) -> tuple[bytes, list[str], list[str]]:
+def as_one_value(contents: Sequence[bytes]) -> tuple[bytes, list[str], list[str]]:
     """Contents one behind the other, where each of them begins, counted from 1, and how long it is."""
     places = accumulate(map(len, contents[:-1]), initial=1)
     return b"".join(contents), list(map(str, places)), [str(len(content)) for content in contents]
