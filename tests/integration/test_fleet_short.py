@@ -55,7 +55,7 @@ async def test_each_migration_of_a_message_is_a_transaction_of_its_own_with_its_
 async def test_a_message_that_takes_long_is_cut_and_the_rest_goes_the_usual_way(fleet: Fleet) -> None:
     fleet.migrations({"0003_c.up.sql": "SELECT pg_sleep(1.5)", "0004_d.up.sql": "CREATE TABLE d ()"})
 
-    assert fleet.up(0, "--target", ONE)["migrations"] == 4
+    assert fleet.up(0, "--target", ONE, TIDEGATE_BLOCK_BUDGET="2s")["migrations"] == 4
 
     assert await fleet.database.fetchval(EVENTS, ONE) == USUAL
     history = f"SELECT array_agg(version ORDER BY id)::text FROM tidegate.history WHERE target = '{ONE}'"

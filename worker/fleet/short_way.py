@@ -1,8 +1,8 @@
 """The short way of a target: all that is pending in one message, each migration a transaction of its own.
 
 What a run does is done here too, by the same decisions, the same lock and fence, and the same messages; it is sent
-together, and not watched. So it is for plain migrations upwards alone, and ends after a second: whatever is refused,
-cut or slow then goes on the usual way, which reads everything anew and tells each error as it always does.
+together, and not watched. So it is for plain migrations upwards alone, and has a limit: whatever is refused or cut then
+goes on the usual way, which reads everything anew and tells each error as it always does.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from dataclasses import replace
 import anyio
 import asyncpg
 
+from worker.applier.limits import Limits
 from worker.applier.messages import anew
 from worker.applier.send import LateRefusalError, Unit, send
 from worker.core.bundles.bundle import Bundle
@@ -39,16 +40,16 @@ from worker.postgres.session import Session
 from worker.postgres.sight import see
 from worker.postgres.target_half import ensure_version_table_sql
 
-SECONDS = 1.0
-"""A message that takes longer is cancelled: nobody sees whom it keeps waiting."""
+_SECONDS = 5.0
+_MILLIS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Came:
     """What the short way came to: a report, or None where the usual way goes on, and how many versions were applied.
 
-    `epoch` is that of the job which ended well, None where no job was worked at. `is_slow` says that the bundle is
-    none for this way.
+    `epoch` is that of the job which ended well, None where no job was worked at. `is_slow` says that the message
+    was cut for the time that it took.
     """
 
     report: Report | None
@@ -124,12 +125,14 @@ class ShortWay:
         row, wanted_at = self._row(held, view, steps[-1].then), None if wanted is None else wanted.wanted_at
         first = "" if view.survey.has_table else ensure_version_table_sql(held.target)
         last = readiness_sql(held, row, wanted_at)
-        came_through = await _sent(held, message_of(held, bundle.label, steps, self._site.limits, (first, last)))
+        limits = self._site.limits
+        seconds = patience(limits)
+        came_through = await _sent(held, message_of(held, bundle.label, steps, limits, (first, last)), seconds)
         recorded = await recorded_under(held, wanted_at)
         session = held.session.bind(bundle=bundle.label)
         _tell(session, steps, recorded)
         if not came_through:
-            return Came(None, len(recorded), is_slow=self._session.clock() - began >= SECONDS)
+            return Came(None, len(recorded), is_slow=self._session.clock() - began >= seconds)
         since = recorded[-1].since if row.lowest_pending is None else None
         session.emit(ReadinessSet(row.bundle or "", row.versions[-1], row.lowest_pending, since))
         session.emit(JobFinished(Outcome.SUCCEEDED, len(recorded), self._session.clock() - began))
@@ -166,9 +169,15 @@ class ShortWay:
         )
 
 
-async def _sent(held: Held, message: str) -> bool:
+def patience(limits: Limits) -> float:
+    """How many seconds a message may take: nobody sees whom it keeps waiting, so half of what a seen one may."""
+    budget = limits.block_budget_ms
+    return min(_SECONDS, budget / 2 / _MILLIS) if budget else _SECONDS
+
+
+async def _sent(held: Held, message: str, seconds: float) -> bool:
     """Send it, and tell whether all of it came through; what it left in the session otherwise is dropped."""
-    with anyio.move_on_after(SECONDS):
+    with anyio.move_on_after(seconds):
         try:
             await send(held, message, Unit.TRANSACTION)
         except (asyncpg.PostgresError, LateRefusalError):

@@ -1,5 +1,6 @@
 """The slots: each takes one claimed target after the other, and brings it; what is wrong with one hurts no other."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -23,6 +24,8 @@ from worker.postgres.fleet import Claim, Done, End, Finished, Wish
 from worker.postgres.session import DrainedError, Session
 
 _AHEAD = 4
+# A bundle that was cut so often has migrations that take long, and then nothing is gained by trying.
+_CUT_OFTEN = 8
 _IDLE_SECONDS = 1.0
 
 
@@ -36,7 +39,7 @@ class Slots:
         self._emit = emit
         self._ends = Ends(terms, seats)
         self._sights = Sights()
-        self._slow: set[int] = set()
+        self._slow: Counter[int] = Counter()
         self._request = Request(Insistence.ROUND, shelf={})
         self._claims: list[Claim] = []
         self._done: list[Done] = []
@@ -223,10 +226,9 @@ class Slots:
         """The short way, if the target and the bundle are of that kind, and otherwise the usual one."""
         began, before = self._terms.clock(), 0
         glimpse = await self._sights.of(session, claim, self._claims)
-        if glimpse is not None and claim.bundle not in self._slow:
+        if glimpse is not None and self._slow[claim.bundle] < _CUT_OFTEN:
             came = await ShortWay(session, site, self._request, glimpse).bring()
-            if came.is_slow:
-                self._slow.add(claim.bundle)
+            self._slow[claim.bundle] += came.is_slow
             if came.report is not None:
                 seconds = self._terms.clock() - began
                 job = None if came.epoch is None else Finished(came.epoch, came.applied, seconds)

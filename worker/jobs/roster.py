@@ -1,7 +1,9 @@
 """Which targets a fleet has now: what its file lists, and what its queries yield."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import anyio
 
 from worker.core.connecting.dsn import ConnectionParams
 from worker.core.fleet.declared import Asked, Declared, Fleet, Group, Listed, declare
@@ -14,6 +16,9 @@ from worker.postgres.roster import CURRENT_SCHEMA, yielded
 if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.connection import Connection
+
+_AT_ONCE = 4
+"""Databases of a group that are asked for their schemas at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +83,35 @@ class _Reading:
     async def group(self, group: Group) -> None:
         try:
             server = self._server_of(group)
-            databases = await self._databases(group, server)
+            databases = tuple(await self._databases(group, server))
         except TidegateError as error:
             self.wrong.append((group, error))
             return
-        for database in databases:
-            called = server.called(database)
-            self.places[called] = Place(server, database)
-            try:
-                schemas = await self._schemas(group, server, database)
-            except TidegateError as error:
-                self.wrong.append((group, error))
+        self.places |= {server.called(database): Place(server, database) for database in databases}
+        for database, found in zip(databases, await self._all_schemas(group, server, databases), strict=True):
+            if isinstance(found, TidegateError):
+                self.wrong.append((group, found))
             else:
-                self.declared += declare(group, called, schemas)
+                self.declared += declare(group, server.called(database), found)
+
+    async def _all_schemas(
+        self, group: Group, server: Server, databases: Sequence[str]
+    ) -> list[Iterable[str] | TidegateError]:
+        """The schemas of each database, or what is wrong with it; several are asked at once."""
+        found: list[Iterable[str] | TidegateError] = [()] * len(databases)
+        limit = anyio.CapacityLimiter(_AT_ONCE)
+
+        async def ask(place: int) -> None:
+            async with limit:
+                try:
+                    found[place] = await self._schemas(group, server, databases[place])
+                except TidegateError as error:
+                    found[place] = error
+
+        async with anyio.create_task_group() as tasks:
+            for place in range(len(databases)):
+                tasks.start_soon(ask, place)
+        return found
 
     async def _databases(self, group: Group, server: Server) -> Iterable[str]:
         match group.databases:
