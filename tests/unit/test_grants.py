@@ -29,7 +29,7 @@ def test_any_names_make_sql_that_the_grammar_takes(names: list[str]) -> None:
 
     pglast.parse_sql(sql)
     for block in re.findall(re.escape(MARK) + "\n(.*?)\n" + re.escape(MARK), sql, re.DOTALL):
-        pglast.parse_plpgsql(f"CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $${block}$$")
+        pglast.parse_plpgsql(f"CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS {MARK}{block}{MARK}")
     assert all(quote_identifier(name) in sql for name in names)
 
 
