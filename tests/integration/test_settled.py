@@ -98,7 +98,7 @@ def _finds_nothing(view: View) -> bool:
 async def _seen_with(worker: Worker, *changes: str) -> View:
     view = await look(worker.session, SITE, BUNDLE)
     async with _changed(worker, *(_CHANGES[change] for change in changes)):
-        seen = await glance(worker.session, view)
+        seen = await glance(worker.session, worker.site, view)
     assert seen is not None
     return seen
 
