@@ -54,8 +54,10 @@ def matches(versions: ControlVersions) -> bool:
     return all(have == _latest(half) for have, half in zip((versions.target, versions.home), _HALVES, strict=True))
 
 
-async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> None:
+async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> bool:
     """Create the control schema, or bring it up to this program's version; a look has shown that it is not.
+
+    Returns whether all of it was made here; otherwise who made it, and what stands on it, is to be looked at.
 
     Raises:
         RefusedError: The role may not create it, and what it lacks; or a role in `readers` does not exist.
@@ -68,16 +70,17 @@ async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> 
         await _check_readers(session, readers)
         there = await _versions(session)
         if covers(there):
-            return
+            return False
         try:
-            applied = 0 if there.target is not None else await _create(silent, limits, keys)
-            applied = applied or sum([await _upgrade(silent, half, limits, keys, waited) for half in _HALVES])
+            made = 0 if there.target is not None else await _create(silent, limits, keys)
+            applied = made or sum([await _upgrade(silent, half, limits, keys, waited) for half in _HALVES])
         except MigrationFailedError as error:
             raise _refused(session, error) from error
         if applied:
             await grant_readers(session, readers)
     if applied:
         session.emit(ControlUpgraded(session.control, applied))
+    return made > 0
 
 
 async def grant_readers(session: Session, readers: tuple[str, ...]) -> None:

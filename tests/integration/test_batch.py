@@ -22,8 +22,11 @@ from worker.core.events.migration_events import (
     MigrationRetried,
     MigrationStarted,
 )
+from worker.core.lock_keys import golang_keys
+from worker.core.target import Target
 from worker.errors import MigrationFailedError
 from worker.jobs.site import Report, Site
+from worker.postgres.faults import FencedError
 
 BATCHED = replace(SITE, limits=replace(LIMITS, batch=100))
 TRANSACTIONS = (
@@ -191,6 +194,34 @@ async def test_one_that_drops_the_advisory_lock_fails_and_those_before_it_stay(d
     (failed,) = worker.recorded.of(MigrationFailed)
     assert failed.version == 3
     assert await said(database) == of(1, 2)
+
+
+async def test_what_a_golang_migrate_did_while_a_body_had_dropped_the_lock_is_not_done_again(
+    database: Database,
+) -> None:
+    await run(database, making(1))
+    key = golang_keys(Target("public", "schema_migrations"), database.name)[0]
+    waits = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    until_waited = f"DO $$BEGIN WHILE NOT EXISTS ({waits}) LOOP PERFORM pg_sleep(0.01); END LOOP; END$$"
+    contents = making(1, 2) | {"3": f"{until_waited}; SELECT pg_advisory_unlock_all()"} | making(4)
+    rival = await database.connect()
+    async with worker_on(database, site=BATCHED) as worker:
+
+        async def migrate() -> None:
+            await worker.recorded.first(BatchStarted)
+            await rival.execute(f"SELECT pg_advisory_lock({key})")
+            await rival.execute("CREATE TABLE t2 (b int); UPDATE schema_migrations SET version = 2")
+            await rival.execute(f"SELECT pg_advisory_unlock({key})")
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(migrate)
+                with pytest.raises(FencedError, match="another program changed"):
+                    await worker.up(files(contents))
+        finally:
+            await rival.close()
+    assert await database.fetchval("SELECT version FROM schema_migrations") == 2
+    assert await said(database) == replace(of(1), version=(2, False))
 
 
 async def test_a_lock_that_is_not_free_has_the_whole_batch_repeated(database: Database) -> None:

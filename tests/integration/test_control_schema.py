@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -9,6 +11,7 @@ from tests.fixtures.cluster import PASSWORD
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import SITE, Worker, bundle_of, dump, tables, worker_on
 from worker import control_schema
+from worker.core.checkpoint import Checkpoint
 from worker.core.events.event import Level
 from worker.core.events.events import ControlUpgraded, ReadersDenied
 from worker.errors import RefusedError
@@ -222,3 +225,33 @@ async def test_a_new_schema_is_made_in_one_transaction_and_each_migration_is_rec
         rows = "SELECT array_agg(version ORDER BY version) FROM tidegate.ledger WHERE target = $1"
         assert await database.fetchval(rows, of_half) == [migration.version for migration in bundle.migrations]
         assert await database.fetchval(f"SELECT version FROM {of_half} WHERE NOT dirty") == bundle.latest
+
+
+@pytest.mark.parametrize("with_trigger", [True, False])
+async def test_a_control_schema_that_a_stranger_makes_during_a_first_run_is_refused(
+    database: Database, role: str, *, with_trigger: bool
+) -> None:
+    database.psql(f'GRANT CREATE ON DATABASE {database.name} TO "{role}"; GRANT CREATE ON SCHEMA public TO "{role}"')
+    trigger = """
+        CREATE FUNCTION tidegate.planted() RETURNS trigger LANGUAGE plpgsql
+            AS 'BEGIN CREATE TABLE planted (); RETURN NEW; END';
+        CREATE TRIGGER planted BEFORE INSERT ON tidegate.bundle FOR EACH ROW EXECUTE FUNCTION tidegate.planted()
+    """
+    stranger = database.dsn_as(role)
+
+    def make(checkpoint: Checkpoint) -> None:
+        if checkpoint is Checkpoint.LOOKED and not made:
+            command = [sys.executable, "-m", "worker", "admin", "upgrade"]
+            made.append(subprocess.run(command, env={"DB_URL": stranger}, check=True, capture_output=True))
+            if with_trigger:
+                database.psql(f'SET ROLE "{role}"; {trigger}')
+
+    made: list[object] = []
+    async with worker_on(database) as worker:
+        beside = replace(worker, session=replace(worker.session, passing=make))
+        with pytest.raises(RefusedError, match=r"tidegate"):
+            await beside.up(ONE)
+
+    assert made
+    assert await database.fetchval("SELECT to_regclass('planted') IS NULL AND to_regclass('t1') IS NULL")
+    assert await database.fetchval("SELECT count(*) FROM tidegate.bundle") == 0

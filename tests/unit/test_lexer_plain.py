@@ -1,6 +1,7 @@
 """The pattern that takes plain statements in bulk finds what the splitter finds step by step, or leaves it alone."""
 
 import re
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -19,7 +20,7 @@ from worker.errors import TidegateError
 NEVER = re.compile("(?!)()|.", re.DOTALL)
 PLAIN_STATEMENTS = [
     "insert into t values (1, 'it''s; fine');",
-    "INSERT INTO t (a) SELECT (f(1, (2)));",
+    "INSERT INTO t (a) SELECT (f(1, 2));",
     "update t set a = 'type', b = -1 - -2 / 3 where c = U&'d\\0061';",
     'delete from "a;b" where "c"";d" = 1; ',
     "comment on table t is 'größe; \U0001f600';",
@@ -148,3 +149,34 @@ def test_a_long_text_is_cut_behind_statements_and_a_short_one_is_not() -> None:
     sizes = [past - first for first, past in pairwise(places)]
     assert all(PART <= size < PART + len(statement) for size in sizes[:-1])
     assert read_script(statement, Directives()).segments[0].cuts == ()
+
+
+@pytest.mark.parametrize(
+    ("setting", "is_cut"),
+    [
+        ("SET standard_conforming_strings = on", True),
+        ("SET client_encoding = 'UTF8'", True),
+        ("SET standard_conforming_strings = off", False),
+        ("SELECT set_config('standard_conforming_strings', 'off', true)", False),
+        ("SET Client_Encoding TO latin1", False),
+        ("SET NAMES 'latin1'", False),
+    ],
+)
+def test_what_changes_how_text_is_read_keeps_a_long_text_whole(setting: str, is_cut: bool) -> None:  # noqa: FBT001 - a case
+    row = "INSERT INTO t VALUES ('" + "a" * 1000 + "');\n"
+    (segment,) = read_script(f"{setting};\n" + row * (2 * PART // len(row)), Directives()).segments
+
+    assert bool(segment.cuts) is is_cut
+
+
+@pytest.mark.parametrize("row", ["((" + ",".join(["(1)"] * 200) + "))", "(f(" + "g('a', h(1))," * 60 + "1))"])
+def test_parentheses_in_parentheses_take_little_memory(row: str) -> None:
+    sql = "insert into t values " + ",".join([row] * (400_000 // len(row))) + ";"
+    tracemalloc.start()
+    try:
+        scan(sql)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 5 * len(sql)

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from worker import control_schema
 from worker.core.bundles.bundle import Bundle
 from worker.core.planning.job import JobEvent
 from worker.core.planning.plan import Observed
+from worker.jobs.control import have_control
 from worker.jobs.execution import Statement
 from worker.jobs.look import Control, View, look
 from worker.jobs.preflight import check_standing
@@ -39,7 +39,7 @@ async def current(session: Session, site: Site, view: View, given: Bundle | None
     check_standing(view.survey.standing)
     if view.control is Control.CURRENT:
         return view
-    await control_schema.ensure(session, site.limits, site.readers)
+    await have_control(session, site, view, given)
     return await look(session, site, given)
 
 

@@ -10,6 +10,7 @@ from worker.core.checkpoint import Checkpoint
 from worker.core.events.events import ReadinessForeign
 from worker.core.planning.reconcile import Action, Insistence
 from worker.core.value import dataclass
+from worker.jobs.control import have_control
 from worker.jobs.decide import Decision, decide, decide_early
 from worker.jobs.look import Control, View, glance, is_wanted, look, look_settled
 from worker.jobs.preflight import check_standing
@@ -91,8 +92,7 @@ class _Bringing:
             await learn(self._session, self._site, view)
             return self._report(view, decision)
         check_standing(view.survey.standing)
-        if view.control is not Control.CURRENT:
-            await control_schema.ensure(self._session, self._site.limits, self._site.readers)
+        await have_control(self._session, self._site, view, self._at_hand)
         return await self._with_lock(view)
 
     async def _with_lock(self, view: View) -> Report:
@@ -127,6 +127,8 @@ class _Bringing:
                 return self._report(view, decision)
         held = await raise_fence(self._session, keys, view.survey.target, waited)
         view = await self._look_again(view)
+        # Where there was no control schema before, this is the first look at who made it.
+        check_standing(view.survey.standing)
         self._notice(view)
         decision = await self._decide(view)
         match decision.action:

@@ -15,6 +15,7 @@ from worker.core.planning.readiness import Readiness, served_bundles
 from worker.jobs.look import View
 from worker.jobs.readiness import required_of, wanted_of
 from worker.jobs.site import Site
+from worker.postgres.faults import FencedError
 from worker.postgres.home_half import Row
 from worker.postgres.lock import Held
 from worker.postgres.session import DrainedError
@@ -97,12 +98,24 @@ class Execution:
         runs = [effect for effect in batch if isinstance(effect, Run)]
         if len(runs) > 1:
             share, applied = Share.HALF, await run_batch(applier, self._steps(runs, pin))
+            if not applied:
+                await self._check_unchanged()
         for effect in batch:
             if isinstance(effect, Run) and effect.migration.version in applied:
                 self._done(effect)
             else:
                 self._check_draining()
                 await self._one(applier, effect, pin, share)
+
+    async def _check_unchanged(self) -> None:
+        """Plan no further where another program was at the target while a body of the batch had dropped the lock.
+
+        Raises:
+            FencedError: It was; look again.
+        """
+        now = (await self._half.observe(has_table=True)).observed
+        if (now.recorded, now.versions) != (self.observed.recorded, self.observed.versions):
+            raise FencedError(f"another program changed {self._held.target.name} while the lock was dropped")
 
     def _steps(self, runs: list[Run], pin: str | None) -> list[Step]:
         """What each migration of a batch leaves behind, once its signature was checked."""

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from worker import control_schema
 from worker.core.bundles.bundle import Bundle, Relation
 from worker.core.bundles.wanted import (
     AlreadyWanted,
@@ -19,6 +18,7 @@ from worker.core.planning.plan import Effect, Pending, Refused, Run, UpToDate
 from worker.core.planning.planner import plan
 from worker.core.target import Target
 from worker.errors import RefusedError
+from worker.jobs.control import have_control
 from worker.jobs.look import Control, View, is_wanted, order_of
 from worker.jobs.preflight import check_publisher
 from worker.jobs.published import place_of
@@ -42,7 +42,7 @@ async def publish(session: Session, site: Site, view: View, bundle: Bundle, inte
         _check_trust(bundle, view, site)
         if view.control is not Control.CURRENT:
             check_publisher(view.survey.standing)
-            await control_schema.ensure(session, site.limits, site.readers)
+            await have_control(session, site, view, bundle)
         may = partial(site.trust.check_publishing, bundle)
         decision = await HomeHalf(session, view.line).publish(bundle, intent, may)
     _tell(session, view.line, bundle, decision)

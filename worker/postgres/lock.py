@@ -21,7 +21,9 @@ The protocol, in order:
    for all older snapshots (CREATE INDEX CONCURRENTLY) would wait for a golang-migrate that waits in the server for its
    key, since that holds a snapshot.
 6. On any doubt the connection is closed rather than unlocked: the server gives the locks back when the backend ends,
-   which is never before the statement that it runs has ended.
+   which is never before the statement that it runs has ended. One exception: where a batch was rolled back because a
+   body of it dropped the locks, they are taken again, and the target is compared with what it was, for a golang-migrate
+   may have been at it meanwhile, which raises no epoch.
 """
 
 import asyncio
@@ -150,6 +152,8 @@ async def retake(held: Held, limit: float | None) -> None:
         FencedError: Another worker has taken over meanwhile.
     """
     async with told(held.session, "taking the lock again"):
+        # What the body left of them would count once more, and outlive the hold.
+        await held.session.conn.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
         await _wait(held.session, held.keys, limit)
     if not await is_current(held):
         raise FencedError(f"another worker took {held.target.name} over (our epoch was {held.epoch})")

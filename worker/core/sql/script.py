@@ -1,5 +1,6 @@
 """What a migration's text is: how it must be run, and the segments that it is run by."""
 
+import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,14 @@ from worker.errors import RefusedError
 
 PART = 512 * 1024
 """Characters; a text that is longer is sent in parts, so that neither side has to hold many copies of it."""
+
+# What changes how text is read; a dump begins by setting both of the first two to what they are.
+_READ_ANEW = re.compile(
+    r"""standard_conforming_strings (?! \s* (?: = | to) \s* '?on\b )
+    | client_encoding (?! \s* (?: = | to) \s* '?utf-?8\b )
+    | backslash_quote | set \s+ names""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 class Mode(Enum):
@@ -75,12 +84,15 @@ class Segment:
 
     @property
     def cuts(self) -> tuple[int, ...]:
-        """Places in the text, behind semicolons, that cut it into parts of about `PART`, or of one statement."""
+        """Places in the text, behind semicolons, that cut it into parts of about `PART`, or of one statement.
+
+        There are none in what may change how the text behind it is read: the server has read a single message before.
+        """
         ends, found, last = self.statements.places[1::2], [], 0
         while (at := bisect_left(ends, self.offset + last + PART)) < len(ends) - 1:
             last = ends[at] - self.offset
             found.append(last)
-        return tuple(found)
+        return () if found and _READ_ANEW.search(self.text) else tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ possessive groups, which keep none, match wrongly before Python 3.11.5.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 SPACE = " \t\r\n\f\v"
 
 _TURNS = 512
-_DEPTH = 3
+_DEEPER_TURNS = (128, 16)
 
 
 def _outside(inside: str) -> str:
@@ -72,13 +72,14 @@ _PLAIN_WORDS = "insert|update|delete|merge|truncate|comment|grant|revoke"
 _PLAIN_TOKENS = rf"""[^;()'"$\\/\-]++|(?<![eE]){_STRING}|{_IDENTIFIER}|{_LINE_COMMENT}|{_OPERATORS}"""
 
 
-def _nested(depth: int) -> str:
-    inner = rf"|\((?:{_nested(depth - 1)}){{0,{_TURNS}}}\)" if depth else ""
+def _nested(turns: Sequence[int]) -> str:
+    """The tokens, and parentheses around them, as deep as there are numbers of turns: each turn costs memory."""
+    inner = rf"|\((?:{_nested(turns[1:])}){{0,{turns[0]}}}\)" if turns else ""
     return _PLAIN_TOKENS + inner
 
 
 PLAIN = re.compile(
-    rf"((?ai:{_PLAIN_WORDS})(?!{_PART})(?:{_nested(_DEPTH)}){{0,{_TURNS}}};)"
+    rf"((?ai:{_PLAIN_WORDS})(?!{_PART})(?:{_nested(_DEEPER_TURNS)}){{0,{_TURNS}}};)"
     rf"(?:[{SPACE}]++|{_LINE_COMMENT}){{0,{_TURNS}}}|.",
     re.DOTALL,
 )
