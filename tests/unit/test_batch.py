@@ -78,6 +78,7 @@ def test_what_needs_a_transaction_of_its_own_joins_none() -> None:
     assert not joins(up(1, "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1; COMMIT"))
     assert not joins(up(1, "CREATE INDEX CONCURRENTLY i ON t (a)"))
     assert not joins(up(1, "SELECT 1; COMMIT; SELECT 2"))
+    assert not joins(up(1, "Set\n Constraints ALL DEFERRED; SELECT 1"))
     assert not joins(Run(migration(1), Direction.DOWN), "SELECT 1")
     assert not joins(replace(up(1), resume=Progress(1, Direction.UP, ())))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from worker.applier.attempts import Attempts, Patience, Refused
 from worker.applier.limits import Share
 from worker.applier.messages import Message, Timeouts, Work, final, joined, recorded_at_sql
-from worker.applier.run import Applier, read, started
+from worker.applier.run import Applier, finished, read, started
 from worker.applier.watch import Watched
 from worker.core.bundles.migration import Direction
 from worker.core.events.event import Outcome
@@ -72,7 +72,12 @@ class _Batch:
         self._emit(started(first, _script(first)))
         segment = next((segment for work in self._works for segment in _script(work).segments), None)
         with self._applier.watch.migration(self._first) as watched:
-            refused = await attempts.together(segment, self._message)
+            try:
+                refused = await attempts.together(segment, self._message)
+            except BaseException:
+                seconds = self._applier.held.session.clock() - first.began
+                self._emit(finished(attempts, watched, Outcome.INTERRUPTED, seconds))
+                raise
         return await self._ended(attempts, watched, refused)
 
     def _message(self, timeouts: Timeouts) -> Message:

@@ -70,7 +70,7 @@ class Applier:
                 outcome = Outcome.IN_DOUBT
                 raise
             finally:
-                session.emit(_finished(attempts, watched, outcome, session.clock() - began))
+                session.emit(finished(attempts, watched, outcome, session.clock() - began))
 
     async def _run_mode(self, attempts: Attempts, script: Script, effect: Run) -> None:
         if script.mode is Mode.JOURNALLED or effect.resume is not None:
@@ -131,7 +131,8 @@ def started(work: Work, script: Script) -> MigrationStarted:
     )
 
 
-def _finished(attempts: Attempts, watched: Watched, outcome: Outcome, seconds: float) -> MigrationFinished:
+def finished(attempts: Attempts, watched: Watched, outcome: Outcome, seconds: float) -> MigrationFinished:
+    """The event that says how a migration ended."""
     work = attempts.work
     return MigrationFinished(
         work.migration.version,

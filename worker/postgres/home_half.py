@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 JOB_QUERIES = ("bundle_files", "published", "open_job", "set_job")
 """What a job asks of the home half."""
 
+# A fleet's session does not wait for the disk; what was published must not be lost where targets have it already.
+_TO_DISK = "SET LOCAL synchronous_commit TO DEFAULT"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -122,7 +125,7 @@ class HomeHalf:
 
         `check` may raise, and is asked where a bundle would become wanted.
         """
-        async with transaction(self._session, "publishing") as last:
+        async with transaction(self._session, "publishing", _TO_DISK) as last:
             write = partial(self._write, last) if await self._lock_line() else self._write_by_function
             offer = Offer(bundle.label, bundle.digest, bundle.checksums)
             known = [row.published for row in await self.bundles()]
@@ -184,7 +187,7 @@ class HomeHalf:
 
     async def withdraw(self, label: str) -> bool:
         """Take a bundle back; tells whether there was one to take back. The one before it becomes wanted."""
-        async with transaction(self._session, "withdrawing a bundle"):
+        async with transaction(self._session, "withdrawing a bundle", _TO_DISK):
             if await self._lock_line():
                 return bool(await self._conn.fetch(self._sql["withdraw"], self._line, label, self._channel))
             return bool(await self._conn.fetchval(self._sql["withdraw_by_function"], self._line, label))
