@@ -21,6 +21,8 @@ def main(report: Path, picture: Path) -> None:
     # The same report gives the same file.
     mpl.rcParams.update({"svg.hashsalt": "tidegate", "font.size": 8})
     workloads = [each for each in json.loads(report.read_text(encoding="utf-8"))["workloads"] if len(_walls(each)) > 1]
+    # Panels of the same height stand beside each other.
+    workloads.sort(key=lambda each: -len(_walls(each)))
     rows = [workloads[first : first + _COLUMNS] for first in range(0, len(workloads), _COLUMNS)]
     heights = [max(len(_walls(each)) for each in row) * _ROW_INCHES + _TITLE_INCHES for row in rows]
     figure, places = plt.subplots(
@@ -29,6 +31,12 @@ def main(report: Path, picture: Path) -> None:
     )  # fmt: skip
     for place, workload in zip(places.flat, workloads, strict=False):
         _panel(place, workload)
+    for row in places:
+        # Bars of a row are as thick as where most stand.
+        most = max(len(place.get_yticks()) for place in row)
+        for place in row:
+            top = len(place.get_yticks())
+            place.set_ylim(top - most - 0.5, top - 0.5)
     for place in places.flat[len(workloads) :]:
         place.set_axis_off()
     figure.savefig(picture, metadata={"Date": None})
@@ -47,9 +55,9 @@ def _panel(place: Any, workload: dict[str, Any]) -> None:
     colours = [_OURS if name in ours else _FLOOR if name.startswith(_FLOORS) else _THEIRS for name in names]
     bars = place.barh(names, [walls[name] for name in names], color=colours, height=0.75)
     place.bar_label(bars, labels=[_seconds(walls[name]) for name in names], padding=2)
-    place.margins(x=0.18, y=0.03)
+    place.margins(x=0.18)
     place.set_title(workload["name"], fontsize=9, loc="left")
-    place.spines[["top", "right", "bottom"]].set_visible(False)
+    place.spines[:].set_visible(False)
     place.tick_params(left=False, bottom=False, labelbottom=False)
 
 
