@@ -38,7 +38,7 @@ from worker.postgres.lock import Held, Keys, hold, raise_fence
 from worker.postgres.readiness_row import readiness_sql
 from worker.postgres.session import Session
 from worker.postgres.sight import see
-from worker.postgres.target_half import ensure_version_table_sql
+from worker.postgres.target_half import create_version_table_sql
 
 _SECONDS = 5.0
 _MILLIS = 1000
@@ -86,13 +86,19 @@ class ShortWay:
         if not await self._steps(view, bundle):
             return Came(None)
         keys = Keys.of_target(view.survey.target, view.survey.database)
+        came = Came(None)
         async with hold(self._session, keys, self._site.limits.advisory_timeout) as waited:
-            held = await raise_fence(self._session, keys, view.survey.target, waited)
-            now = await self._looked(held)
-            steps = () if now is None else await self._steps(now, bundle)
-            came = await self._run(held, now, bundle, steps) if now is not None and steps else Came(None)
+            # Whoever had to wait for the lock looks once more: rights, and who could interfere, too.
+            if not waited:
+                came = await self._under_lock(keys, bundle)
         await reset(self._session)
         return came
+
+    async def _under_lock(self, keys: Keys, bundle: Bundle) -> Came:
+        held = await raise_fence(self._session, keys, self._view.survey.target, 0.0)
+        now = await self._looked(held)
+        steps = () if now is None else await self._steps(now, bundle)
+        return await self._run(held, now, bundle, steps) if now is not None and steps else Came(None)
 
     async def _looked(self, held: Held) -> View | None:
         """The target as it is now that nobody else may change it; None where more than its own state is different."""
@@ -123,7 +129,8 @@ class ShortWay:
         self._check_signed(view, bundle, steps)
         began, wanted = self._session.clock(), view.wanted
         row, wanted_at = self._row(held, view, steps[-1].then), None if wanted is None else wanted.wanted_at
-        first = "" if view.survey.has_table else ensure_version_table_sql(held.target)
+        # Another program may have made one since the glimpse, and applied migrations: then nothing of this is done.
+        first = "" if view.survey.has_table else create_version_table_sql(held.target)
         last = readiness_sql(held, row, wanted_at)
         limits = self._site.limits
         seconds = patience(limits)

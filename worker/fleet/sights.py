@@ -22,13 +22,21 @@ from worker.postgres.target_half import Survey
 _SECONDS = 2.0
 """A look at many that takes longer, for somebody locks one of their tables, is given up: each is looked at alone."""
 
+_FRESH_SECONDS = 5.0
+"""What was seen longer ago is looked at again: rights, and who could interfere, are read in a look alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Glimpse:
-    """A target as it was seen without a lock, and the bundles of its line."""
+    """A target as it was seen without a lock, and the bundles of its line; `at` is the session's clock then."""
 
     view: View
     rows: tuple[Row, ...]
+    at: float
+
+    def is_of(self, claim: Claim) -> bool:
+        """Whether it was seen while the bundle was wanted that the target was claimed for."""
+        return self.view.wanted is not None and self.view.wanted.published.id == claim.bundle
 
 
 class Sights:
@@ -42,11 +50,20 @@ class Sights:
     async def of(self, session: Session, claim: Claim, others: Sequence[Claim]) -> Glimpse | None:
         """What is seen of a claim; `others` are claimed too, and are looked at with it where they lie beside it."""
         async with self._looking.setdefault(claim.database, anyio.Lock()):
-            if claim.id not in self._seen:
-                near = (claim, *(each for each in others if _is_beside(each, claim) and each.id not in self._seen))
+            if not self._knows(claim, session.clock()):
+                beside = (each for each in others if _is_beside(each, claim))
+                near = (claim, *(each for each in beside if not self._knows(each, session.clock())))
                 seen = await glimpses(session, near)
                 self._seen |= dict.fromkeys((each.id for each in near), None) | seen
-            return self._seen.pop(claim.id)
+            glimpse = self._seen.pop(claim.id)
+            return glimpse if glimpse is not None and glimpse.is_of(claim) else None
+
+    def _knows(self, claim: Claim, now: float) -> bool:
+        """Whether it was looked at, and what was seen is still of use."""
+        glimpse = self._seen.get(claim.id)
+        if glimpse is None:
+            return claim.id in self._seen
+        return glimpse.is_of(claim) and now - glimpse.at < _FRESH_SECONDS
 
     def forget(self, claims: Sequence[Claim]) -> None:
         """They are given back."""
@@ -76,7 +93,7 @@ async def glimpses(session: Session, claims: Sequence[Claim]) -> dict[int, Glimp
 
 
 async def _looked(session: Session, claims: Sequence[Claim]) -> dict[int, Glimpse | None]:
-    found = await surveys(session, [claim.target for claim in claims])
+    at, found = session.clock(), await surveys(session, [claim.target for claim in claims])
     fit = {target: seen for target, seen in found.items() if _is_fit(seen)}
     if not fit or not control_schema.covers(await control_versions(session)):
         return {}
@@ -93,7 +110,7 @@ async def _looked(session: Session, claims: Sequence[Claim]) -> dict[int, Glimps
         return View(fit[target], Control.CURRENT, own.line, observed[target.name], row, own, job)
 
     return {
-        claim.id: Glimpse(view(claim.target, claim.name), rows)
+        claim.id: Glimpse(view(claim.target, claim.name), rows, at)
         for claim in claims
         if claim.target in fit and claim.name in jobs and jobs[claim.name][0].line == claim.line
     }

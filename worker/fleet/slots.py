@@ -133,6 +133,7 @@ class Slots:
         """A claimed target that this slot may go to: in its own database, or else where there is room."""
         away = [claim for claim in self._claims if self._seats.is_resting(claim.database)]
         self._done += map(out_of_reach, away)
+        self._sights.forget(away)
         self._claims = [claim for claim in self._claims if claim not in away]
         near = (claim for claim in self._claims if seat is not None and seat.database == claim.database)
         far = (claim for claim in self._claims if self._seats.has_room(claim.database, seat))

@@ -312,7 +312,16 @@ def version_row_sql(target: Target, version: int | None, *, dirty: bool) -> str:
 
 def ensure_version_table_sql(target: Target) -> str:
     """SQL that creates the version table in golang-migrate's form where it is missing."""
-    return f"CREATE TABLE IF NOT EXISTS {target.relation} (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
+    return f"CREATE TABLE IF NOT EXISTS {_version_table(target)}"
+
+
+def create_version_table_sql(target: Target) -> str:
+    """SQL that creates the version table; it fails where somebody made one since it was looked for."""
+    return f"CREATE TABLE {_version_table(target)}"
+
+
+def _version_table(target: Target) -> str:
+    return f"{target.relation} (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
 
 
 def first_fence_sql(held: Held) -> str:
