@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.cuts import held_open
 from tests.fixtures.fleets import TENANTS, Fleet, names
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database
@@ -61,6 +62,52 @@ async def test_a_message_that_takes_long_is_cut_and_the_rest_goes_the_usual_way(
     history = f"SELECT array_agg(version ORDER BY id)::text FROM tidegate.history WHERE target = '{ONE}'"
     assert await fleet.database.fetchval(history) == "{1,2,3,4}"
     assert await fleet.database.fetchval(f"SELECT count(DISTINCT epoch) {LEDGER}") == 2
+
+
+# What fails when it is cut, but later than its connection is given up.
+STUBBORN = """
+CREATE FUNCTION stubborn() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_sleep(1.3);
+EXCEPTION WHEN query_canceled THEN
+    PERFORM pg_sleep(2.5);
+    RAISE;
+END $$
+"""
+
+
+async def test_a_message_that_does_not_end_when_it_is_cut_goes_the_usual_way_after_that(fleet: Fleet) -> None:
+    fleet.migrations({"0003_c.up.sql": STUBBORN, "0004_d.up.sql": "SELECT stubborn()"})
+
+    assert fleet.up(0, "--target", ONE, TIDEGATE_BLOCK_BUDGET="2s")["states"] == {"due": 1, "succeeded": 1}
+
+    assert await fleet.database.fetchval(EVENTS, ONE) == USUAL
+    assert await fleet.database.fetchval(f"SELECT count(DISTINCT epoch) {LEDGER}") == 2
+
+
+HELD = {"0001_a.up.sql": "SELECT count(*) FROM public.held; CREATE TABLE IF NOT EXISTS a (b int)"}
+GOLANG_MIGRATE = """
+CREATE TABLE {0}.schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL);
+INSERT INTO {0}.schema_migrations VALUES (2, false);
+CREATE TABLE {0}.a (b int); INSERT INTO {0}.a VALUES (1);
+"""
+
+
+async def test_what_another_program_applied_since_the_target_was_seen_is_not_applied_again(fleet: Fleet) -> None:
+    fleet.migrations(HELD | {"0003_c.up.sql": "CREATE TABLE c ()"})
+    fleet.declare(TENANTS + "[limits]\nworkers = 1\n")
+    fleet.database.psql("CREATE TABLE public.held ()")
+    async with held_open(fleet.database, "BEGIN; LOCK TABLE public.held") as holder:
+        process = fleet.start("up", "--source", fleet.source)
+        at_work = process.wait_for_event("lock.acquired")["target"]
+        other = next(name for name in names(2) if not at_work.startswith(name))
+        fleet.database.psql(GOLANG_MIGRATE.format(other))
+        await holder.execute("COMMIT")
+        assert await process.ended() == 0, process.report()
+
+    assert await fleet.database.fetchval(f"SELECT count(*) FROM {other}.a") == 1
+    done = "SELECT array_agg(action || ' ' || version ORDER BY version) FROM tidegate.history WHERE target = $1"
+    assert await fleet.database.fetchval(done, f"{other}.schema_migrations") == ["adopt 1", "adopt 2", "up 3"]
 
 
 @pytest.mark.parametrize(

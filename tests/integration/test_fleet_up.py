@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.fleets import TENANTS, Fleet, names
+from tests.fixtures.network import free_port
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database, fresh_database
 
@@ -120,6 +121,34 @@ def test_an_unreachable_database_among_others_is_named_and_the_others_are_done(f
     assert document["states"] == {"succeeded": 2, "unreachable": 1}
     problem = fleet.problem(document, "far/not_there/s.far_migrations")
     assert (problem["reason"], "not_there" in problem["message"]) == ("no_such_database", True)
+
+
+def test_a_database_that_is_away_keeps_no_command_waiting_once_its_line_is_halted(fleet: Fleet) -> None:
+    fleet.schemas(names(3))
+    fleet.database.psql("".join(f"CREATE TABLE {name}.a ();" for name in names(3)))
+    fleet.declare(
+        '[[targets]]\nname = "far"\ndatabase = { env = "FAR" }\nschemas = ["s"]\n'
+        + TENANTS
+        + "[limits]\nerror_budget = 1\n"
+    )
+
+    document = fleet.up(1, FAR=f"postgres://u@127.0.0.1:{free_port()}/far")
+
+    assert document["states"]["unreachable"] == 1
+    assert document["states"]["failed"] >= 1
+
+
+def test_a_query_that_loses_its_connection_is_told_as_that(fleet: Fleet) -> None:
+    fleet.schemas(names(2))
+    fleet.declare(
+        TENANTS
+        + '[[targets]]\ntable = "other"\nschemas_query = "SELECT pg_terminate_backend(pg_backend_pid())::text"\n'
+    )
+
+    document = fleet.up(5)
+
+    assert document["states"] == {"succeeded": 2}
+    assert "the connection was lost" in document["misdeclared"][0]["message"]
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,13 @@ from worker.fleet.seats import Seats
 from worker.fleet.terms import Terms, Until
 from worker.jobs.site import Report, Result
 from worker.postgres.faults import ConnectionLostError, FencedError
-from worker.postgres.fleet import Claim, Done, End, Problem
+from worker.postgres.fleet import GIVEN_UP_SECONDS, Claim, Done, End, Problem
 
 BAD = frozenset({End.FAILED, End.REFUSED, End.IN_DOUBT})
 """The ends that a person has to look at, and that the error budget counts."""
 
 _AGAIN = Backoff(first=0.5, ceiling=15.0)
 _ATTEMPTS = 6
-# Longer than a command lives: nobody else is kept from it, for the lease ends with the command's connection.
-_NEVER_SECONDS = 3600.0
 _AWAY = Problem("no_database", "its database cannot be reached", "see the other targets of that database")
 
 
@@ -61,10 +59,9 @@ class Ends:
         self._seats = seats
         self._attempts: dict[int, int] = {}
 
-    @property
-    def is_more(self) -> bool:
-        """Whether something is to be tried again."""
-        return self._seats.next_look is not None or any(tried < _ATTEMPTS for tried in self._attempts.values())
+    def is_again(self, claim: Claim) -> bool:
+        """Whether an attempt at the target was cut or had to wait."""
+        return claim.id in self._attempts
 
     def came_through(self, claim: Claim) -> None:
         """A target came to an end."""
@@ -84,6 +81,6 @@ class Ends:
         tried = self._attempts[claim.id] = self._attempts.get(claim.id, 0) + step
         if self._terms.until is Until.DONE and tried >= _ATTEMPTS:
             end = End.UNREACHABLE if end is End.INTERRUPTED else end
-            return Done(claim, end, problem, settles=False, pause=_NEVER_SECONDS)
+            return Done(claim, end, problem, settles=False, pause=GIVEN_UP_SECONDS)
         pause = _AGAIN.delay(tried, self._terms.jitter())
         return Done(claim, end, None if end is End.INTERRUPTED else problem, settles=False, pause=pause)

@@ -23,7 +23,7 @@ PATIENCE = 3
 
 _AGAIN = Backoff(first=0.5, ceiling=15.0)
 _RESET = (
-    "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ALL; DEALLOCATE ALL; UNLISTEN *; "
+    "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DEALLOCATE ALL; UNLISTEN *; "
     f"SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES; {PIN}"
 )
 
@@ -59,13 +59,17 @@ class Seats:
     @property
     def open(self) -> list[str]:
         """The databases that may be worked at."""
-        free = [name for name in self.places if not self._is_given_up(name) and not self.is_resting(name)]
+        free = [name for name in self.hoped_for if not self.is_resting(name)]
         return [name for name in free if self._taken[name] or self.has_room(name, None)]
 
     @property
-    def next_look(self) -> float | None:
-        """When the first database is to be tried again; None where all can be reached."""
-        return min((each.until for name, each in self._trouble.items() if not self._is_given_up(name)), default=None)
+    def hoped_for(self) -> list[str]:
+        """The databases that may be worked at now or later."""
+        return [name for name in self.places if not self._is_given_up(name)]
+
+    def next_look(self, since: float) -> float | None:
+        """When the first of the databases is to be tried again that were left alone at that moment, or later."""
+        return min((each.until for each in self._trouble.values() if each.until > since), default=None)
 
     def has_room(self, database: str, leaving: Seat | None) -> bool:
         """Whether one more may sit at a database, once the seat is left."""
@@ -130,10 +134,13 @@ class Seats:
 
     def missed(self, database: str) -> float:
         """A database could not be reached; returns for how many seconds it is left alone."""
-        before = self._trouble.get(database)
+        now, before = self._terms.clock(), self._trouble.get(database)
+        if before is not None and before.until > now:
+            # Others sat there too, or were about to: they are told the same, and it is one failure.
+            return before.until - now
         failures = 1 if before is None else before.failures + 1
         delay = _AGAIN.delay(failures, self._terms.jitter())
-        self._trouble[database] = Trouble(failures, self._terms.clock() + delay)
+        self._trouble[database] = Trouble(failures, now + delay)
         return delay
 
     def is_resting(self, database: str) -> bool:

@@ -14,12 +14,12 @@ from worker.errors import TidegateError
 from worker.fleet.ends import BAD, Ends, end_of, out_of_reach, reported, unsettled
 from worker.fleet.home import Home
 from worker.fleet.seats import Seat, Seats, reset
-from worker.fleet.short_way import ShortWay
+from worker.fleet.short_way import Came, ShortWay, patience
 from worker.fleet.sights import Sights
 from worker.fleet.terms import Terms
 from worker.jobs.bring import bring
 from worker.jobs.site import Report, Request, Result, Site
-from worker.postgres.faults import told
+from worker.postgres.faults import ConnectionLostError, told
 from worker.postgres.fleet import Claim, Done, End, Finished, Wish
 from worker.postgres.session import DrainedError, Session
 
@@ -80,11 +80,10 @@ class Slots:
         self._stir.set()
 
     async def is_more(self) -> bool:
-        """Whether there is anything to wait for: what is to be tried again, or what other workers are at."""
-        if self._ends.is_more:
-            return True
+        """Whether there is anything to wait for: what is due still or again, or what other workers are at."""
+        wish = self._wish(self._seats.hoped_for)
         async with self._home.half() as half:
-            return await half.others_at_work(self._wish(self._seats.open))
+            return await half.is_due(wish) or await half.others_at_work(wish)
 
     async def _slot(self) -> None:
         seat: Seat | None = None
@@ -141,7 +140,9 @@ class Slots:
 
     async def _claim(self, seat: Seat | None) -> bool:
         """Claim more, where nothing is at hand: first where the slot sits; tells whether anything was got."""
-        await self._say()
+        while self._done:
+            # Others come to their ends meanwhile, and the budget is to know of them.
+            await self._say()
         near = [] if seat is None else [seat.database]
         far = [name for name in self._seats.open if name not in near and self._seats.has_room(name, seat)]
         for databases in filter(None, (near, far)):
@@ -227,9 +228,9 @@ class Slots:
         """The short way, if the target and the bundle are of that kind, and otherwise the usual one."""
         began, before = self._terms.clock(), 0
         glimpse = await self._sights.of(session, claim, self._claims)
-        if glimpse is not None and self._slow[claim.bundle] < _CUT_OFTEN:
-            came = await ShortWay(session, site, self._request, glimpse).bring()
-            self._slow[claim.bundle] += came.is_slow
+        is_short = self._slow[claim.bundle] < _CUT_OFTEN and not self._ends.is_again(claim)
+        if glimpse is not None and is_short:
+            came = await self._short(ShortWay(session, site, self._request, glimpse), claim)
             if came.report is not None:
                 seconds = self._terms.clock() - began
                 job = None if came.epoch is None else Finished(came.epoch, came.applied, seconds)
@@ -239,6 +240,17 @@ class Slots:
         if report.result is Result.APPLIED:
             await reset(session)
         return Brought(report, before + len(report.applied))
+
+    async def _short(self, way: ShortWay, claim: Claim) -> Came:
+        began, limit = self._terms.clock(), patience(self._terms.site.limits)
+        try:
+            came = await way.bring()
+        except ConnectionLostError:
+            # A message that does not end when it is cut takes its connection along.
+            self._slow[claim.bundle] += self._terms.clock() - began >= limit
+            raise
+        self._slow[claim.bundle] += came.is_slow
+        return came
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ import anyio
 
 from worker.core.backoff import Backoff
 from worker.core.events.event import Emitter
-from worker.core.events.events import DatabaseUnreachable
+from worker.core.events.events import DatabaseRefused, DatabaseUnreachable
 from worker.core.events.fleet_events import FleetChanged, FleetHalted, FleetMisdeclared
 from worker.core.status.fleet_status import TROUBLED, FleetStatus, Misdeclared, TroubledTarget, halt_of
-from worker.errors import NoDatabaseError, TidegateError, TimedOutError
+from worker.errors import NoDatabaseError, SettingError, TidegateError, TimedOutError
 from worker.fleet.audit import Audit
 from worker.fleet.home import Home, HomeSeat, Opening, have_control
 from worker.fleet.seats import PATIENCE, Seats
@@ -22,6 +22,7 @@ from worker.postgres.fleet import LEASE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from worker.core.events.event import Event
     from worker.core.fleet.declared import Group
     from worker.core.status.fleet_status import Halt
 
@@ -78,7 +79,7 @@ class FleetWorker:
     async def _rounds(self) -> None:
         failures = 0
         while not self.slots.draining:
-            self._woken = anyio.Event()
+            self._woken, began = anyio.Event(), self._terms.clock()
             try:
                 await self._declare()
                 if self._audit is not None:
@@ -89,32 +90,38 @@ class FleetWorker:
                 failures = 0
                 if self._terms.until is Until.DONE and not await self.slots.is_more():
                     return
-                await self._rest(self._pause())
+                await self._rest(self._pause(began))
             except TidegateError as error:
                 failures += 1
                 is_away = isinstance(error, (NoDatabaseError, TimedOutError))
                 if self._terms.until is Until.DONE and not (is_away and failures <= PATIENCE):
                     raise
-                await self._wait_out(error, _LOST.delay(failures, self._terms.jitter()))
+                await self._wait_out(error, failures, _LOST.delay(failures, self._terms.jitter()))
 
-    async def _wait_out(self, error: TidegateError, delay: float) -> None:
+    async def _wait_out(self, error: TidegateError, failures: int, delay: float) -> None:
         """The home half is away, or a person has to mend it or the fleet's file."""
         self.away(error.message)
-        if isinstance(error, NoDatabaseError):
+        if isinstance(error, (NoDatabaseError, TimedOutError)):
             self._emit(DatabaseUnreachable(error.message, delay))
         elif error.message not in self._told:
             self._told.add(error.message)
-            self._emit(FleetMisdeclared(self._terms.origin, error.message, error.hint))
+            self._emit(self._wrong_event(error, failures, delay))
         await self._rest(delay)
+
+    def _wrong_event(self, error: TidegateError, failures: int, delay: float) -> "Event":
+        if isinstance(error, SettingError):
+            return FleetMisdeclared(self._terms.origin, error.message, error.hint)
+        return DatabaseRefused(error.message, error.hint, failures, delay)
 
     async def _rest(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
             await self._woken.wait()
 
-    def _pause(self) -> float:
+    def _pause(self, began: float) -> float:
+        """How long to rest behind a round; a database that was not left alone in it has nothing to be tried for."""
         if self._terms.until is Until.DONE:
             return _REST_SECONDS
-        pause, again = self._terms.poll * (0.5 + self._terms.jitter() / 2), self._seats.next_look
+        pause, again = self._terms.poll * (0.5 + self._terms.jitter() / 2), self._seats.next_look(began)
         return pause if again is None else min(pause, max(_REST_SECONDS, again - self._terms.clock()))
 
     async def _beat(self) -> None:

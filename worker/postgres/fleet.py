@@ -6,7 +6,8 @@ late without harm, for the ledgers and jobs are the truth.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 15.0
 """A lease runs out after so long, unless its worker renews it; at once where the worker's connection is gone."""
+
+_UNHURRIED = "SET synchronous_commit = off"
+
+GIVEN_UP_SECONDS = 3600.0
+"""A lease of so long keeps a target that a command gave up from being tried again while the command lives."""
 
 
 class End(Enum):
@@ -115,6 +121,11 @@ class Wish:
         """The names of the targets that alone may be claimed, None for all."""
         return None if self.names is None else list(self.names)
 
+    @property
+    def allowed(self) -> list[str | None]:
+        """The lines' budgets as the queries take them."""
+        return [None if allowed is None else str(allowed) for allowed in self.budgets.values()]
+
 
 class FleetHalf:
     """The fleet's reads and writes, on a connection to the home half; one at a time."""
@@ -128,7 +139,16 @@ class FleetHalf:
     async def prepare(self) -> None:
         """Have commits here not wait for the disk: what a crash takes of them is found out again."""
         async with told(self._session, "preparing the fleet's connection"):
-            await self._conn.execute("SET synchronous_commit = off")
+            await self._conn.execute(_UNHURRIED)
+
+    @asynccontextmanager
+    async def lasting(self) -> AsyncIterator[None]:
+        """Have commits wait for the disk in the block, as the server would have it."""
+        async with told(self._session, "preparing the fleet's connection"):
+            await self._conn.execute("RESET synchronous_commit")
+        yield
+        async with told(self._session, "preparing the fleet's connection"):
+            await self._conn.execute(_UNHURRIED)
 
     async def sync(self, declared: Iterable[Declared], whole: Sequence[str]) -> tuple[int, int]:
         """Write what differs; targets of the sources in `whole` that are not declared are gone. Returns how many."""
@@ -155,13 +175,12 @@ class FleetHalf:
 
     async def claim(self, wish: Wish) -> tuple[Claim, ...]:
         """Take a lease of due targets."""
-        budgets = [None if allowed is None else str(allowed) for allowed in wish.budgets.values()]
         async with told(self._session, "claiming targets"):
             rows = await self._conn.fetch(
                 self._sql["claim"],
                 self._worker,
                 list(wish.budgets),
-                budgets,
+                wish.allowed,
                 list(wish.sources),
                 list(wish.databases),
                 wish.limit,
@@ -260,6 +279,13 @@ class FleetHalf:
         async with told(self._session, "looking for other workers"):
             asked = (list(wish.budgets), list(wish.sources), list(wish.databases), self._worker, wish.picked)
             found = await self._conn.fetchval(self._sql["left"], *asked)
+        return bool(found)
+
+    async def is_due(self, wish: Wish) -> bool:
+        """Whether a target is due that this worker is to come back to: now, or once its pause is over."""
+        async with told(self._session, "looking for due targets"):
+            asked = (list(wish.budgets), wish.allowed, list(wish.sources), list(wish.databases), wish.picked)
+            found = await self._conn.fetchval(self._sql["later"], *asked, 2 * LEASE_SECONDS)
         return bool(found)
 
 

@@ -255,6 +255,40 @@ SELECT EXISTS (
         AND t.claimed_until >= clock_timestamp() AND t.claimed_pid IN (SELECT s.pid FROM pg_stat_activity AS s)
 );
 
+-- name: later
+-- Whether a target is due that this worker is to come back to. $1: lines, $2: their budgets, null for none, $3: sources,
+-- $4: databases, $5: names or null for all, $6: seconds; a lease that runs for longer is that of one who gave the target
+-- up, and is worth nothing once its connection is gone. The conditions are those of `claim`, but for other leases.
+WITH asked AS (
+    SELECT a.line, b.id AS bundle
+    FROM unnest($1::text[], $2::text[]) AS a (line, budget)
+    CROSS JOIN LATERAL (
+        SELECT id FROM :"schema".bundle
+        WHERE line = a.line AND withdrawn_at IS NULL AND wanted_seq IS NOT NULL ORDER BY wanted_seq DESC LIMIT 1
+    ) AS b
+    WHERE a.budget IS NULL OR a.budget::bigint > (
+        SELECT count(*) FROM :"schema".target AS f
+        WHERE f.line = a.line AND f.settled = b.id AND f.outcome IN ('failed', 'refused', 'in_doubt')
+            AND f.gone_at IS NULL AND NOT f.forgiven)
+)
+SELECT EXISTS (
+    SELECT FROM asked AS a
+    CROSS JOIN LATERAL (
+        SELECT * FROM :"schema".target AS n
+        WHERE n.line = a.line AND n.settled IS NULL AND n.source IS NOT NULL AND n.gone_at IS NULL
+        UNION ALL
+        SELECT * FROM :"schema".target AS o
+        WHERE o.line = a.line AND o.settled < a.bundle AND o.source IS NOT NULL AND o.gone_at IS NULL
+        UNION ALL
+        SELECT * FROM :"schema".target AS p
+        WHERE p.line = a.line AND p.settled > a.bundle AND p.source IS NOT NULL AND p.gone_at IS NULL
+    ) AS t
+    WHERE t.paused_at IS NULL AND t.source = ANY ($3::text[]) AND t.database = ANY ($4::text[])
+        AND ($5::text[] IS NULL OR t.name = ANY ($5::text[]))
+        AND (t.claimed_until IS NULL OR t.claimed_until < clock_timestamp() + $6::float8 * interval '1 second'
+            OR t.claimed_pid NOT IN (SELECT s.pid FROM pg_stat_activity AS s))
+);
+
 -- name: knows_fleets
 -- Whether the home half has what a fleet needs.
 SELECT EXISTS (
