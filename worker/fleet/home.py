@@ -1,12 +1,12 @@
 """The connection to the home half: one statement at a time, opened anew where it was lost."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 
 from worker import control_schema
-from worker.errors import NoDatabaseError
+from worker.errors import NoDatabaseError, RefusedError
 from worker.jobs.site import Site
 from worker.postgres.connection import close
 from worker.postgres.faults import DRIVER_ERRORS
@@ -35,6 +35,8 @@ class Home:
         self._door = door
         self._session: Session | None = None
         self._lock = anyio.Lock()
+        # Whether anything was done there: before that, there may be no control schema.
+        self._is_known = False
 
     @asynccontextmanager
     async def half(self) -> AsyncIterator[HomeSeat]:
@@ -45,13 +47,27 @@ class Home:
         """
         async with self._lock:
             if self._session is None or self._session.conn.is_closed():
-                self._session = await self._door()
-                await FleetHalf(self._session).prepare()
+                self._session = await self._opened()
             try:
                 yield HomeSeat(self._session)
+                self._is_known = True
             except (NoDatabaseError, *DRIVER_ERRORS):
                 await self.hang_up()
                 raise
+
+    async def _opened(self) -> Session:
+        session = await self._door()
+        half = FleetHalf(session)
+        try:
+            await half.prepare()
+            if self._is_known:
+                # Leases hold while their connection lasts, and those that are held are of the one that was lost.
+                with suppress(RefusedError):
+                    await half.renew()
+        except BaseException:
+            session.conn.terminate()
+            raise
+        return session
 
     async def hang_up(self) -> None:
         """Close the connection."""

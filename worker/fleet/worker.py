@@ -144,11 +144,16 @@ class FleetWorker:
         """Record the fleet's targets in the home half; the first time, do what has to be done before any claim."""
         roster = await self._read()
         async with self._home.half() as half:
-            await have_control(half.session, self._terms.site)
-            await self._record(half, roster)
-            if self._opening is not None:
+            if self._opening is None:
+                await have_control(half.session, self._terms.site)
+                await self._record(half, roster)
+                return
+            # What is made and published here, no look at a target would find out again.
+            async with half.lasting():
+                await have_control(half.session, self._terms.site)
+                await self._record(half, roster)
                 await self._opening(half)
-                self._opening = None
+            self._opening = None
 
     async def _read(self) -> Roster:
         """What is declared; its queries are asked once by a command, and at each poll by a worker, not at each hint."""

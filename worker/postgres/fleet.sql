@@ -120,8 +120,10 @@ FROM unnest($1::text[], $2::text[]) AS u (id, bundle)
 WHERE t.id = u.id::bigint AND t.settled = u.bundle::bigint AND t.claimed_by IS NULL;
 
 -- name: renew
--- $1: worker, $2: the lease's seconds.
-UPDATE :"schema".target SET claimed_until = clock_timestamp() + $2::float8 * interval '1 second' WHERE claimed_until IS NOT NULL AND claimed_by = $1;
+-- Renew a worker's leases, which are from now on those of this connection. $1: worker, $2: the lease's seconds.
+UPDATE :"schema".target
+SET claimed_until = clock_timestamp() + $2::float8 * interval '1 second', claimed_pid = pg_backend_pid()
+WHERE claimed_until IS NOT NULL AND claimed_by = $1;
 
 -- name: give_back
 -- Say what came of claimed targets, and give the leases back; one that is to be tried later stays out of reach till
