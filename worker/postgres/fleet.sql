@@ -138,12 +138,13 @@ WHERE t.id = u.id::bigint AND t.claimed_by = $1;
 
 -- name: finish
 -- Record jobs that ended well, made if need be; open jobs of their targets for other bundles are not needed any more. A
--- job of a later epoch is not touched. $1: worker, $2: targets, $3: bundles, $4: epochs, $5: migrations applied, $6:
+-- job of a later epoch is not touched, and one whose target is gone is not made. $1: worker, $2: targets, $3: bundles, $4: epochs, $5: migrations applied, $6:
 -- seconds.
 WITH done AS (
     SELECT u.target::bigint AS target_id, u.bundle::bigint AS bundle_id, u.epoch::bigint AS epoch, u.applied::int AS applied,
         u.seconds::float8 * interval '1 second' AS took
     FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS u (target, bundle, epoch, applied, seconds)
+    JOIN :"schema".target AS t ON t.id = u.target::bigint
 ), gone AS (
     UPDATE :"schema".job AS other SET state = 'superseded', finished_at = clock_timestamp()
     FROM done AS d

@@ -6,7 +6,7 @@ import asyncpg
 
 from worker.core.fleet.names import MAX_TARGETS
 from worker.errors import NoDatabaseError, SettingError
-from worker.postgres.faults import message_of
+from worker.postgres.faults import DRIVER_ERRORS, Fault, fault_of, message_of
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -31,11 +31,12 @@ async def yielded(conn: "Connection[Record]", sql: str, origin: str) -> tuple[ob
             rows = await (await conn.cursor(sql)).fetch(MAX_TARGETS + 1)
     except asyncpg.QueryCanceledError as error:
         raise SettingError(f"{origin} took longer than {_SECONDS} s", hint="make it quicker") from error
-    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as error:
-        raise NoDatabaseError(f"{origin}: the connection was lost", hint="look at the server's log") from error
-    except asyncpg.PostgresError as error:
+    except DRIVER_ERRORS as error:
+        if fault_of(error, conn) is Fault.CONNECTION_LOST:
+            raise NoDatabaseError(f"{origin}: the connection was lost", hint="look at the server's log") from error
+        state = getattr(error, "sqlstate", None)
         raise SettingError(
-            f"{origin} is refused: {message_of(error)} [{error.sqlstate}]", hint="try it in psql as the same role"
+            f"{origin} is refused: {message_of(error)} [{state}]", hint="try it in psql as the same role"
         ) from error
     if rows and len(rows[0]) != 1:
         raise SettingError(f"{origin} yields {len(rows[0])} columns", hint="it takes one, of names")
