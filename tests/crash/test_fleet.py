@@ -1,4 +1,4 @@
-"""A fleet whose workers are killed at random: every target is brought once, whoever began with it."""
+"""A fleet whose workers are killed, at random and around their messages: every target is brought once."""
 
 import os
 import random
@@ -10,7 +10,9 @@ from tests.fixtures.fleets import TENANTS, Fleet, names
 from tests.fixtures.jobs import until
 from tests.fixtures.network import free_port
 from tests.fixtures.processes import Process, StartTidegate
+from tests.fixtures.scenes import nothing_is_left
 from tests.fixtures.servers import Database
+from tests.fixtures.workers import eventually, sleeping
 
 STEPS = {
     "0003_slow.up.sql": "CREATE TABLE slow (a int); SELECT pg_sleep(0.05)",
@@ -21,6 +23,98 @@ VERSIONS = [1, 2, 3, 4, 5]
 DONE = """
 SELECT count(*) FROM tidegate.target WHERE source IS NOT NULL AND outcome = 'succeeded'
 """
+
+ONE = "tenant_0.schema_migrations"
+MORE = {
+    "0003_c.up.sql": "CREATE TABLE c ()",
+    # Sleeps only where nobody has marked the database.
+    "0004_d.up.sql": "CREATE TABLE d (); SELECT pg_sleep(60) WHERE to_regclass('public.mark') IS NULL",
+    "0005_e.up.sql": "CREATE TABLE e ()",
+}
+MARK = "CREATE TABLE public.mark ()"
+
+
+@pytest.fixture
+def fleet(tidegate: StartTidegate, database: Database, tmp_path: Path) -> Fleet:
+    """One target that has the first two versions, and is to have three more."""
+    made = Fleet(tidegate, database, tmp_path)
+    made.schemas(["tenant_0"])
+    made.declare(TENANTS)
+    made.up()
+    made.migrations(MORE)
+    return made
+
+
+def holds(fleet: Fleet, versions: list[int]) -> None:
+    """Ledger, history, version table and schema say that these are applied once, and readiness says no more."""
+    applied, psql = "{" + ",".join(map(str, versions)) + "}", fleet.database.psql
+    for table in ("ledger", "history"):
+        rows = f"SELECT array_agg(version ORDER BY version) FROM tidegate.{table} WHERE target = '{ONE}'"
+        assert psql(rows) == applied
+    assert psql("SELECT version, dirty FROM tenant_0.schema_migrations") == f"{versions[-1]}|f"
+    made = "SELECT count(*) FROM pg_class WHERE relnamespace = 'tenant_0'::regnamespace AND relname IN ('c', 'd', 'e')"
+    assert psql(made) == str(len(versions) - 2)
+    assert psql(f"SELECT tidegate.ready(5, target => '{ONE}')") == ("t" if versions == VERSIONS else "f")
+    # The short way alone records no job before its end.
+    assert psql("SELECT count(*) FROM tidegate.job WHERE state = 'running'") == "0"
+
+
+def comes_right(fleet: Fleet) -> None:
+    """The next command brings what is missing, and the job is as if nothing had been."""
+    assert fleet.up()["states"] == {"succeeded": 1}
+    holds(fleet, VERSIONS)
+    jobs = "SELECT string_agg(DISTINCT state, ' ') FROM tidegate.job"
+    assert fleet.database.psql(jobs) == "succeeded"
+    assert fleet.database.psql("SELECT count(*) FROM tidegate.target WHERE claimed_by IS NOT NULL") == "0"
+
+
+@pytest.mark.parametrize(("name", "left"), [("sending", [1, 2]), ("sent", VERSIONS)])
+def test_a_kill_around_the_message_of_a_target_leaves_what_was_sent_and_the_next_one_finishes(
+    fleet: Fleet, tidegate: StartTidegate, name: str, left: list[int]
+) -> None:
+    fleet.database.psql(MARK)
+    process = tidegate(
+        "up", "--source", fleet.source, "--fleet", fleet.file,
+        env={"DB_URL": fleet.database.dsn}, program=("tests.fixtures.halting", name, "1"),
+    )  # fmt: skip
+    process.wait_for_event("checkpoint", name=name, times=1)
+    eventually(process.is_frozen, "it stands still")
+
+    process.kill()
+    process.wait()
+
+    nothing_is_left(fleet.database)
+    holds(fleet, left)
+    comes_right(fleet)
+
+
+def test_a_message_that_is_cut_leaves_what_was_committed_and_is_not_ready(fleet: Fleet) -> None:
+    process = fleet.start("up", "--source", fleet.source)
+    eventually(lambda: len(sleeping(fleet.database)) == 1, "the fourth one sleeps")
+    process.freeze()
+    (backend,) = sleeping(fleet.database)
+    fleet.database.psql(f"SELECT pg_terminate_backend({backend}, 5000)")
+
+    holds(fleet, [1, 2, 3])
+    fleet.database.psql(MARK)
+    process.thaw()
+
+    assert process.wait() == 0, process.report()
+    comes_right(fleet)
+
+
+def test_a_worker_that_is_killed_behind_its_message_is_followed_by_one_that_finishes(fleet: Fleet) -> None:
+    process = fleet.start("up", "--source", fleet.source)
+    eventually(lambda: len(sleeping(fleet.database)) == 1, "the fourth one sleeps")
+    (backend,) = sleeping(fleet.database)
+
+    process.kill()
+    process.wait()
+
+    fleet.database.psql(f"SELECT pg_terminate_backend({backend}, 5000); {MARK}")
+    nothing_is_left(fleet.database)
+    holds(fleet, [1, 2, 3])
+    comes_right(fleet)
 
 
 class Crew:
