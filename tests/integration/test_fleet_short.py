@@ -8,6 +8,8 @@ from tests.fixtures.cuts import held_open
 from tests.fixtures.fleets import TENANTS, Fleet, names
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database
+from worker.core.lock_keys import target_key
+from worker.core.target import Target
 from worker.postgres.queries import queries
 
 ONE = "tenant_0.schema_migrations"
@@ -108,6 +110,20 @@ async def test_what_another_program_applied_since_the_target_was_seen_is_not_app
     assert await fleet.database.fetchval(f"SELECT count(*) FROM {other}.a") == 1
     done = "SELECT array_agg(action || ' ' || version ORDER BY version) FROM tidegate.history WHERE target = $1"
     assert await fleet.database.fetchval(done, f"{other}.schema_migrations") == ["adopt 1", "adopt 2", "up 3"]
+
+
+async def test_who_waited_for_the_lock_looks_again_who_could_interfere(fleet: Fleet) -> None:
+    fleet.up()
+    fleet.migrations({"0003_c.up.sql": "CREATE TABLE c ()"})
+    key = target_key(Target("tenant_0", "schema_migrations"))
+    async with held_open(fleet.database, f"SELECT pg_advisory_lock({key})"):
+        process = fleet.start("up", "--source", fleet.source)
+        await process.line(lambda line: '"lock.waiting"' in line)
+        fleet.database.psql("ALTER TABLE tenant_0.schema_migrations ENABLE ROW LEVEL SECURITY")
+
+    assert await process.ended() == 3, process.report()
+    assert "row security on tenant_0.schema_migrations" in process.stdout
+    assert await fleet.database.fetchval(f"SELECT max(version) {LEDGER}") == 2
 
 
 @pytest.mark.parametrize(
