@@ -191,8 +191,13 @@ class Reconciler:
         return self._rhythm.poll * (0.5 + self._rhythm.jitter() / 2)
 
     async def _glance(self, source: str) -> View | None:
-        """See what changed since the last whole look, if that found nothing to do and may still be relied upon."""
+        """See what changed since the last whole look, if that found nothing to do and may still be relied upon.
+
+        An offer that was refused and kept needs a whole one: it is published behind that.
+        """
         before, session = self._view, self._session
+        if self._offer is not None:
+            return None
         if before is None or session is None or session.conn.is_closed() or not self._is_done:
             return None
         if source not in {"poll", "notify"} or (source == "poll" and self._glances >= _GLANCES):
@@ -284,6 +289,9 @@ class Reconciler:
         except TidegateError as again:
             self._board.unreachable(again.message)
             await self._hang_up()
+        # The look says whether the old bundle is settled, not whether what was refused can be done by now: the next
+        # round tries it again, whatever has it come.
+        self._is_done = False
 
     def _tried_in_vain(self, error: TidegateError, emit: Emitter) -> float:
         self._failures += 1
