@@ -147,8 +147,8 @@ def _notifying(manager: Manager, app: App, board: Board) -> tuple[Sink, ...]:
 
 async def _session(app: App) -> "Session":
     conn = await app.connect(Purpose.MIGRATE)
-    keep(conn)
     try:
+        keep(conn)
         return await app.open_session(conn)
     except BaseException:
         # Refused, or cancelled by a signal: nobody else knows of this connection.
