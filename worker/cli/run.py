@@ -18,6 +18,7 @@ from anyio.abc import TaskStatus
 from worker import __version__
 from worker.board import Board
 from worker.bundles.shipped import shipped
+from worker.cli import stay
 from worker.cli.app import App
 from worker.cli.failing import LastWord
 from worker.cli.output import print_line
@@ -73,6 +74,7 @@ async def _with_embedded(app: App, flags: "Flags") -> None:
 async def _work(app: App, _flags: "Flags") -> None:
     from worker.metrics import Metrics  # noqa: PLC0415  slow to import, and only the worker has metrics
 
+    stay()
     board, metrics = _board(app), Metrics(__version__, _now)
     manager = Manager(os.environ)
     last_word = LastWord(app.mask)
