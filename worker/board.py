@@ -181,6 +181,10 @@ class Board:
         self.is_stale = False
         self.looked()
 
+    def read_besides(self, status: TargetStatus) -> None:
+        """What is only shown was read too; the target was looked at before."""
+        self._targets = (masked(status, self._mask),)
+
     def fleet_reached(self, counts: tuple[Count, ...]) -> None:
         """The home half of a fleet was read."""
         self._database = None

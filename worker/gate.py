@@ -234,12 +234,16 @@ async def look(conn: "Connection[Record]", gate: Gate, asking: Asking | None = N
     Raises:
         JobFailedError: The job failed, and that is to end the wait.
         UsageError: There are several targets, and none was named.
+        asyncpg.PostgresError: The connection is lost, or the server has dropped a statement that was kept on it.
     """
     try:
         async with (asking or _asking)(conn):
             rows = await read_readiness(conn, gate.control, gate.target)
     except RefusedError as error:
         return Unmet(error.reason, error.message, error.hint)
+    except asyncpg.InvalidSQLStatementNameError:
+        # Each look on this connection would fail like this one.
+        raise
     except asyncpg.PostgresError as error:
         if fault_of(error, conn) is Fault.CONNECTION_LOST:
             raise
@@ -338,4 +342,6 @@ async def _asking_directly(conn: "Connection[Record]") -> AsyncIterator[None]:
 def _lost(error: BaseException) -> Unmet:
     if isinstance(error, TimeoutError):
         return Unmet("connection_lost", f"the database did not answer within {LOOK_SECONDS:g} s")
+    if isinstance(error, asyncpg.InvalidSQLStatementNameError):
+        return Unmet("connection_lost", "the server has dropped what was prepared on the connection")
     return Unmet("connection_lost", "the connection to the database was lost")

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from asyncpg.connection import Connection
 
     from worker.core.status.drift import Verdict
-    from worker.core.status.snapshot import Panorama
+    from worker.core.status.snapshot import Panorama, TargetStatus
 
 _RETRY = Backoff(first=0.25, ceiling=15.0)
 # A person mends these in the database, or a failover does, and the worker then goes on by itself with what it was
@@ -179,6 +179,8 @@ class Reconciler:
             before, now = self._view, await self._glance(source)
             if now is None or source == "notify" or now != before:
                 await self._reconcile(now if source == "notify" and now != before else None, emit)
+            else:
+                self._show(now)
             await self._look_around()
         except (NoDatabaseError, SettingError, FencedError, TimedOutError) as error:
             await self._hang_up()
@@ -191,8 +193,13 @@ class Reconciler:
         return self._rhythm.poll * (0.5 + self._rhythm.jitter() / 2)
 
     async def _glance(self, source: str) -> View | None:
-        """See what changed since the last whole look, if that found nothing to do and may still be relied upon."""
+        """See what changed since the last whole look, if that found nothing to do and may still be relied upon.
+
+        An offer that was refused and kept needs a whole one: it is published behind that.
+        """
         before, session = self._view, self._session
+        if self._offer is not None:
+            return None
         if before is None or session is None or session.conn.is_closed() or not self._is_done:
             return None
         if source not in {"poll", "notify"} or (source == "poll" and self._glances >= _GLANCES):
@@ -221,15 +228,18 @@ class Reconciler:
     async def _look_around(self) -> None:
         """Look again where a job has changed something, and read what is only shown, for which nobody waits.
 
-        Whatever comes next then finds a session that has looked before: a new server process is slow at first.
+        Whatever comes next then finds a session that has looked before: a new server process is slow at first. While
+        the worker drains, nothing comes next.
         """
+        if self._draining:
+            return
         session = await self._connected()
         async with told(session, "looking at the target"):
             if self._board.is_stale:
                 await self._look(session)
             if self._view is not None:
                 await self._read_besides(session, self._view)
-                self._show(self._view)
+                self._board.read_besides(self._status(self._view))
                 await self._warm_up(session, self._view)
 
     async def _warm_up(self, session: Session, view: View) -> None:
@@ -252,7 +262,10 @@ class Reconciler:
         self._show(view)
 
     def _show(self, view: View) -> None:
-        self._board.reached(replace(target_status(view, self._panorama), drift=self._verdict))
+        self._board.reached(self._status(view))
+
+    def _status(self, view: View) -> "TargetStatus":
+        return replace(target_status(view, self._panorama), drift=self._verdict)
 
     async def _read_besides(self, session: Session, view: View) -> None:
         """Read what is shown besides, where something changed, or it is old."""
@@ -284,6 +297,9 @@ class Reconciler:
         except TidegateError as again:
             self._board.unreachable(again.message)
             await self._hang_up()
+        # The look says whether the old bundle is settled, not whether what was refused can be done by now: the next
+        # round tries it again, whatever has it come.
+        self._is_done = False
 
     def _tried_in_vain(self, error: TidegateError, emit: Emitter) -> float:
         self._failures += 1

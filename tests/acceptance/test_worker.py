@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.processes import StartTidegate
+from tests.fixtures.roles import RoleSet
 from tests.fixtures.servers import Database
 from tests.fixtures.workers import (
     applied,
@@ -17,6 +18,7 @@ from tests.fixtures.workers import (
     tables,
 )
 
+STATE = "SELECT state FROM pg_stat_activity WHERE application_name LIKE 'tidegate migrate%'"
 BROKEN = {3: "CREATE TABLE t3 (a int);\nINSERT INTO t3\nVALUES ('no number');\n"}
 
 
@@ -187,3 +189,26 @@ def test_eight_that_come_up_at_once_all_succeed(
     assert [process.wait() for process in started] == [0] * 8, "\n".join(process.report() for process in started)
     assert applied(database) == ["1", "2", "3", "4"]
     assert [complaints(process) for process in started] == [[]] * 8
+
+
+def test_an_offer_that_was_refused_is_made_again_at_the_first_hint_behind_the_right(
+    installed: RoleSet, tidegate: StartTidegate, tmp_path: Path
+) -> None:
+    database, owner = installed.database, installed.owner
+    second = migrations_in(tmp_path / "two", tables(1, 2))
+    database.psql(f'REVOKE INSERT ON tidegate.bundle FROM "{owner}"')
+    finish(tidegate("pause", env=installed.migrating))
+    worker = start_worker(
+        tidegate, installed.dsn("migrator"), "--migrations-options", f"-c role={owner}",
+        "--source", second, "--label", "2", "--poll-interval", "10m",
+    )  # fmt: skip
+    worker.process.wait_for_event("job.failed", reason="privilege")
+    worker.process.wait_for_event("listener.connected")
+    # It has looked around behind the refusal, and found the old bundle settled.
+    eventually(lambda: "idle" in database.psql(STATE) and worker.answers("/readyz?at_least=1") == 200, "it idles again")
+
+    database.psql(f'GRANT INSERT ON tidegate.bundle TO "{owner}"')
+    finish(tidegate("resume", env=installed.migrating))
+
+    worker.until("/readyz?bundle=2")
+    assert applied(database) == ["1", "2"]

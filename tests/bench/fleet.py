@@ -87,6 +87,18 @@ def _load() -> str:
     return f"{os.getloadavg()[0]:.1f}"
 
 
+def _own() -> str:
+    """The path of our own command.
+
+    Raises:
+        SystemExit: It is not installed.
+    """
+    found = _found("tidegate")
+    if found is None:
+        sys.exit("tidegate was not found: run `make peers`, or install it into this environment")
+    return found
+
+
 def _found(program: str) -> str | None:
     return shutil.which(program, path=os.pathsep.join([*map(str, _PLACES), os.environ.get("PATH", "")]))
 
@@ -116,7 +128,7 @@ class _Bench:
     def __init__(self, server: Server, folder: Path, peers: Sequence[str]) -> None:
         self._server = server
         self._folder = folder
-        self._own = _found("tidegate") or ""
+        self._own = _own()
         self._peers = peers
         self._dbmate = _found("dbmate") if "dbmate" in peers else None
         self._files = folder / "files"
@@ -162,7 +174,7 @@ class _Bench:
     def _databases(self, count: int) -> tuple[float, float, Took, Took]:
         theirs = [self._database() for _ in range(count if "psql" in self._peers else 0)]
         script = self._script('exec psql -X -q -v ON_ERROR_STOP=1 "$1"', *(f"-f {file}" for file in self._sorted()))
-        psql = self._four(script, [self._server.dsn(name) for name in theirs]) if theirs else 0.0
+        psql = self._four(script, [self._dsn(name) for name in theirs]) if theirs else 0.0
         home, names = self._database(), [f"tenant_{next(_NUMBERS)}" for _ in range(count)]
         self._each(f"CREATE DATABASE {name}" for name in names)
         took = self._ours(home, _DATABASES, names[-1], 1)
@@ -173,7 +185,7 @@ class _Bench:
 
     def _ours(self, home: str, targets: str, database: str, count: int) -> tuple[Took, Took]:
         """Bring all of them, and once more, where nothing is to be done; `count` of them lie in `database`."""
-        dsn = self._server.dsn(home)
+        dsn = self._dsn(home)
         file = self._folder / "fleet.toml"
         file.write_text(targets + _LIMITS)
         command = [self._own, "up", "--fleet", file, "--source", self._files]
@@ -184,13 +196,13 @@ class _Bench:
         return took, _process(command, DB_URL=dsn)
 
     def _psql_schemas(self, names: list[str]) -> float:
-        dsn = self._server.dsn(self._database(names))
+        dsn = self._dsn(self._database(names))
         files = (f"-f {file}" for file in self._sorted())
         call = f'PGOPTIONS="-c search_path=$1" exec psql -X -q -v ON_ERROR_STOP=1 "{dsn}"'
         return self._four(self._script(call, *files), names)
 
     def _dbmate_schemas(self, names: list[str]) -> float:
-        url = f"{self._server.dsn(self._database(names))}?sslmode=disable&search_path=$1"
+        url = f"{self._dsn(self._database(names))}&search_path=$1"
         call = f'exec "{self._dbmate}" -u "{url}" -d "{self._theirs}" --no-dump-schema migrate'
         return self._four(self._script(call), names)
 
@@ -205,6 +217,10 @@ class _Bench:
 
     def _four(self, script: Path, names: Sequence[str]) -> float:
         return _process(["xargs", f"-P{AT_ONCE}", "-n1", script], "\n".join(names)).seconds
+
+    def _dsn(self, database: str) -> str:
+        """Its URL; nobody asks for TLS first, which the server has not."""
+        return self._server.dsn(database, sslmode="disable")
 
     def _each(self, statements: Iterator[str]) -> None:
         self._server.psql(";\n".join(statements))
@@ -227,7 +243,7 @@ class _Bench:
         (self._folder / "one").mkdir()
         (self._folder / "one" / "0001_a.up.sql").write_text("SELECT 1")
         for count in rows:
-            await self._home(self._server.dsn(self._database()), count)
+            await self._home(self._dsn(self._database()), count)
 
     async def _home(self, dsn: str, count: int) -> None:
         file = self._folder / "rows.toml"

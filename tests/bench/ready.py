@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench.results import Result, Turn
-from tests.bench.worker import quiet, running_worker
+from tests.bench.worker import ending, quiet, running_worker
 from tests.fixtures.cluster import Server
 from tests.fixtures.network import HOST
 
@@ -105,21 +105,26 @@ class _Publisher:
         return began
 
     def check(self) -> None:
-        """Whether the migration is there; what says ready without it counts for nothing."""
-        done = self.server.psql(f"SELECT to_regclass('public.t{self.versions}') IS NOT NULL", database=_DATABASE)
-        if done != "t":
+        """Whether the migration is there; what says ready without it counts for nothing.
+
+        It is asked at once, on the open session: a program to start would leave time to catch up.
+        """
+        assert self._conn is not None
+        sql = f"SELECT to_regclass('public.t{self.versions}') IS NOT NULL"
+        if not self.loop.run_until_complete(self._conn.fetchval(sql)):
             raise AssertionError(f"ready for version {self.versions} without its table")
 
 
 def _at_wait(publisher: _Publisher, server: Server, command: list[str], settings: Mapping[str, str]) -> float:
     wait = [*command, "--bundle", publisher.next_label(), "--timeout", f"{_LIMIT_SECONDS}s"]
     process = subprocess.Popen(wait, env=settings, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    # It has looked, listens, has looked again, and idles.
-    quiet(server, _DATABASE, sessions=_WORKERS_SESSIONS + 1, seconds=_IDLE_SECONDS)
-    began = publisher.publish()
-    _, status = os.waitpid(process.pid, 0)
-    ended = time.perf_counter()
-    process.returncode = os.waitstatus_to_exitcode(status)
+    with ending(process):
+        # It has looked, listens, has looked again, and idles.
+        quiet(server, _DATABASE, sessions=_WORKERS_SESSIONS + 1, seconds=_IDLE_SECONDS)
+        began = publisher.publish()
+        _, status = os.waitpid(process.pid, 0)
+        ended = time.perf_counter()
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise AssertionError(f"tidegate wait: exit {process.returncode}")
     publisher.check()
@@ -138,8 +143,8 @@ def _at_readyz(publisher: _Publisher, server: Server, port: int) -> float:
             raise TimeoutError(f"{path} is not ready within {_LIMIT_SECONDS} s")
         time.sleep(_POLL_SECONDS)
     ended = time.perf_counter()
-    connection.close()
     publisher.check()
+    connection.close()
     return ended - began
 
 

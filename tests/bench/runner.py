@@ -8,8 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from itertools import count
 from pathlib import Path
+
+import asyncpg
 
 from tests.bench import idle, ready
 from tests.bench.delay import delaying
@@ -20,6 +23,8 @@ from tests.fixtures.cluster import Server
 
 _LIMIT_SECONDS = 180
 _NUMBERS = count(1)
+# What a worker or a wait does that does not do its work: the other workloads are measured and reported all the same.
+_IN_VAIN = (AssertionError, OSError, HTTPException, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class _TroubleError(Exception):
@@ -43,10 +48,13 @@ def _watched(workload: Workload, server: Server, home: Path) -> list[Result]:
     program = TIDEGATE.find()
     if program is None:
         return [Result("tidegate run", trouble="missing")]
-    if workload.kind is Kind.READY:
-        return ready.run(workload.turns - 1, server, home, program, clean())
-    migrations = list(workload.load.make())
-    return idle.run(workload.seconds, server, home, program, clean(), migrations, TIDEGATE.write)
+    try:
+        if workload.kind is Kind.READY:
+            return ready.run(workload.turns - 1, server, home, program, clean())
+        migrations = list(workload.load.make())
+        return idle.run(workload.seconds, server, home, program, clean(), migrations, TIDEGATE.write)
+    except _IN_VAIN as trouble:
+        return [Result("tidegate run", trouble=str(trouble)[:160] or type(trouble).__name__)]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from tests.fixtures.cluster import Server
 from tests.fixtures.network import free_port, http_get
 
 _START_SECONDS = 60.0
+_END_SECONDS = 30.0
 _LOOK_SECONDS = 0.02
 _QUIET = """
 SELECT count(*) = {sessions} AND bool_and(state = 'idle' AND state_change < clock_timestamp() - interval '{quiet} s')
@@ -21,19 +22,39 @@ FROM pg_stat_activity WHERE datname = '{database}' AND application_name LIKE 'ti
 def running_worker(
     command: list[str], environment: Mapping[str, str], folder: Path
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A worker and its port, for as long as the block runs."""
+    """A worker and its port, for as long as the block runs.
+
+    Raises:
+        AssertionError: It ended before it answered; says its last line.
+        TimeoutError: It does not answer within a minute.
+    """
     port = free_port()
     settings = {**environment, "TIDEGATE_HTTP_PORT": str(port)}
-    with (folder / "worker.log").open("wb") as log:
+    said = folder / "worker.log"
+    with said.open("wb") as log:
         process = subprocess.Popen(
             command, env=settings, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    try:
+    with ending(process):
         until(lambda: process.poll() is not None or _answers(port), "the worker answers")
+        if process.returncode is not None:
+            lines = said.read_text(encoding="utf-8", errors="replace").splitlines() or ["without a word"]
+            raise AssertionError(f"the worker ended with {process.returncode}: {lines[-1][:160]}")
         yield process, port
+
+
+@contextmanager
+def ending(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Have a process ended at the end of the block, however that comes about; it is killed where asking is no use."""
+    try:
+        yield
     finally:
         process.terminate()
-        process.wait(_START_SECONDS)
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _answers(port: int) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
+import asyncpg
 import pytest
 
 from tests.fixtures.cluster import Server, Shutdown, running_server
@@ -11,6 +12,7 @@ from tests.fixtures.gates import (
     TARGET,
     Heard,
     a_gate,
+    dial,
     grant_reader,
     make_control_schema,
     make_control_schema_at,
@@ -316,6 +318,28 @@ async def test_a_silent_line_is_left_for_a_new_one(
             await heard.until(GateOpened)
 
     assert "did not answer within 1 s" in lost.message
+
+
+async def test_a_gate_whose_kept_statements_are_gone_on_the_server_connects_anew(
+    database: Database, reader: str, heard: Heard
+) -> None:
+    opened: list[asyncpg.Connection] = []
+    pause = Pause()
+
+    async def kept() -> asyncpg.Connection:
+        opened.append(await dial(reader)())
+        return opened[-1]
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait, a_gate(reader, AtLeast(1), heard, connect=kept, poll=FAR, jitter=pause))
+        await pause.begun()
+        await opened[0].execute("DEALLOCATE ALL")
+        await write_row(database, 1)
+        await notify(database)
+        await heard.until(GateOpened)
+
+    assert (len(opened), [each.is_closed() for each in opened]) == (2, [True, True])
+    assert [event.why for event in heard.of(GateWaiting)] == ["no_row", "connection_lost"]
 
 
 async def test_on_a_standby_the_poll_alone_serves_it(server: Server, heard: Heard) -> None:

@@ -183,3 +183,12 @@ def test_what_a_server_said_is_shown_without_the_secrets() -> None:
     assert snapshot.database == "refused ***"
     assert snapshot.targets[0].failure == Failure("1_***.up.sql", "P0001", "not ***", "try ***", 1, 1, "SELECT '***'")
     assert (snapshot.targets[0].refusal, snapshot.targets[0].hint) == ("no ***", "use ***")
+
+
+def test_what_is_read_besides_a_look_is_shown_and_the_look_keeps_its_time(board: Board) -> None:
+    board.reached(BUSY)
+    looked_at = board.snapshot().looked_at
+
+    board.read_besides(replace(BUSY, version=4))
+
+    assert (board.snapshot().targets[0].version, board.snapshot().looked_at) == (4, looked_at)

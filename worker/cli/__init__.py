@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _ALLOCATIONS = 100_000
 """A short command ends before it has made so much; looking for garbage on the way costs it a twentieth of its time."""
 
+_USUAL = gc.get_threshold()
+
 
 def command() -> int:
     """Be the command: `main` in a process of its own, which ends with it."""
@@ -24,6 +26,11 @@ def command() -> int:
     # What is left goes with the process. Python would look through all of it for garbage several times before.
     gc.freeze()
     return code
+
+
+def stay() -> None:
+    """Say that this process lives for long: from here on it looks for garbage as often as Python does by itself."""
+    gc.set_threshold(*_USUAL)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

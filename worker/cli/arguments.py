@@ -134,10 +134,16 @@ class SettingsParser(_Parser):
 
 
 def _named(argv: Sequence[str]) -> tuple[Setting, ...]:
-    """The settings that a parser of these words has to know, all of them where it is to show its help."""
-    if not argv or any(word.startswith(("-h", "--help")) for word in argv):
+    """The settings that a parser of these words has to know; all of them where it shows its help, or one may hide."""
+    if not argv or any(map(_may_hold_more, argv)):
         return SETTINGS
     return tuple(setting for setting in SETTINGS if any(word.startswith(_flags(setting)) for word in argv))
+
+
+def _may_hold_more(word: str) -> bool:
+    """Whether a word asks for help, or has several flags behind one dash or a part of one, as in -ysDIR or -pat."""
+    is_several = len(word) > 1 and word[0] == "-" and word[1] not in "-sd" and word != "-y"
+    return word.startswith(("-h", "--help")) or (is_several and not word.startswith("-path"))
 
 
 def parser_for(argv: Sequence[str], settings: Sequence[Setting] = SETTINGS) -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from anyio.abc import TaskStatus
 from worker import __version__
 from worker.board import Board
 from worker.bundles.shipped import shipped
+from worker.cli import stay
 from worker.cli.app import App
 from worker.cli.failing import LastWord
 from worker.cli.output import print_line
@@ -73,6 +74,7 @@ async def _with_embedded(app: App, flags: "Flags") -> None:
 async def _work(app: App, _flags: "Flags") -> None:
     from worker.metrics import Metrics  # noqa: PLC0415  slow to import, and only the worker has metrics
 
+    stay()
     board, metrics = _board(app), Metrics(__version__, _now)
     manager = Manager(os.environ)
     last_word = LastWord(app.mask)
@@ -147,8 +149,8 @@ def _notifying(manager: Manager, app: App, board: Board) -> tuple[Sink, ...]:
 
 async def _session(app: App) -> "Session":
     conn = await app.connect(Purpose.MIGRATE)
-    keep(conn)
     try:
+        keep(conn)
         return await app.open_session(conn)
     except BaseException:
         # Refused, or cancelled by a signal: nobody else knows of this connection.

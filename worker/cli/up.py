@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from worker.cli.aiming import add_target, add_targets, for_one, serves_fleet
@@ -21,6 +22,8 @@ from worker.postgres.session import Session
 
 if TYPE_CHECKING:
     from worker.cli.arguments import Flags
+
+_TELL_SECONDS = 5.0
 
 
 def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -82,7 +85,10 @@ async def bring_about(app: App, goal: Goal, pin: str | None, *, agreed: bool) ->
     try:
         return await app.with_session(work)
     finally:
-        await app.moved()
+        # A person who has interrupted it waits for this: a fleet's server may be away.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TELL_SECONDS):
+                await app.moved()
 
 
 async def _confirm(session: Session, app: App, given: Bundle | None, goal: Goal) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
+from worker.cli import stay
 from worker.cli.app import App
 from worker.cli.requirement import required
 from worker.cli.signals import give_back
@@ -19,6 +20,9 @@ from worker.postgres.connection import Purpose
 
 if TYPE_CHECKING:
     from worker.cli.arguments import Flags
+
+_SHORT_SECONDS = 1.0
+"""A gate that is open at the first look is passed within this."""
 
 
 def add_arguments(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -90,6 +94,7 @@ async def _wait(app: App, flags: "Flags") -> None:
         clock=time.monotonic,
         jitter=random.random,
     )
+    asyncio.get_running_loop().call_later(_SHORT_SECONDS, stay)
     await wait(gate)
 
 

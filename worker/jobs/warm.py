@@ -1,5 +1,10 @@
 """Has an idle session know what a job asks before it sends its first migration."""
 
+from contextlib import suppress
+
+import asyncpg
+
+from worker.errors import RefusedError
 from worker.jobs.look import View
 from worker.postgres.faults import told
 from worker.postgres.home_half import JOB_QUERIES
@@ -12,12 +17,15 @@ from worker.postgres.statements import prepare
 async def warm(session: Session, view: View) -> None:
     """Have the statements of a job on this target parsed; a look has sent those of a look.
 
+    It is for speed alone: what a lock or the server keeps from it meets the job, if it is still so then.
+
     Raises:
         ConnectionLostError: The connection broke.
-        RefusedError: The role may not do what a job does.
     """
     home, target = queries("home", session.control), queries("target", session.control)
     keys = Keys.of_target(view.survey.target, view.survey.database)
-    async with told(session, "preparing for the next job"):
-        await prepare(session.at_home.conn, [home[name] for name in JOB_QUERIES])
-        await prepare(session.conn, [try_sql(keys.in_order), target["raise_fence"]])
+    with suppress(RefusedError):
+        async with told(session, "preparing for the next job"):
+            with suppress(asyncpg.LockNotAvailableError):
+                await prepare(session.at_home.conn, [home[name] for name in JOB_QUERIES])
+                await prepare(session.conn, [try_sql(keys.in_order), target["raise_fence"]])

@@ -1,8 +1,9 @@
-"""Statements that the server keeps parsed for an idle worker, so that a job begins without that.
+"""Statements that the server keeps parsed for who idles: a worker before its next job, a gate before its next look.
 
 asyncpg keeps them by itself where its cache takes them. On our sessions it takes none, for DDL changes what statements
-return, and a migration may drop them; it is opened for a session that idles, and shut again for good before a
-migration is sent. The driver has no public way to do either.
+return, and a migration may drop them; it is opened for a session that idles, and a worker shuts it again for good
+before a migration is sent. A gate's is opened once it is known that no pooler stands before the server. The driver has
+no public way to do either on an open connection.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from asyncpg.connection import Connection
 
 _MOST = 64
+_LOCK_TIMEOUT_MS = 100
 
 
 def keep(conn: "Connection[Record]") -> None:
@@ -27,12 +29,16 @@ async def prepare(conn: "Connection[Record]", statements: Iterable[str]) -> None
     """Have statements parsed that will be sent later; of no use where none are kept.
 
     Raises:
+        asyncpg.LockNotAvailableError: Somebody holds a table that one of them writes; parsing it takes the same lock.
         asyncpg.PostgresError: The server refuses one.
     """
-    for sql in statements:
-        await conn._get_statement(sql, None)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
-    # The driver does not end what it began for this: the session would stay in a transaction, with a snapshot.
-    await conn.execute("SELECT 1")
+    await conn.execute(f"SET lock_timeout = {_LOCK_TIMEOUT_MS}")
+    try:
+        for sql in statements:
+            await conn._get_statement(sql, None)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+    finally:
+        # It ends what the driver began and leaves open: the session would stay in a transaction, with a snapshot.
+        await conn.execute("RESET lock_timeout")
 
 
 def forget(conn: "Connection[Record]") -> None:

@@ -1,0 +1,57 @@
+"""A session that is prepared for the next job: what is in the way of that is no fault of the worker's."""
+
+import anyio
+import asyncpg
+
+from tests.fixtures.servers import Database
+from tests.fixtures.sites import bundle_of, tables, worker_on
+from worker.jobs.warm import warm
+from worker.postgres.statements import keep
+
+_KEPT = "SELECT count(*) FROM pg_prepared_statements WHERE statement ~ 'raise_fence|pg_try_advisory_lock'"
+_SOON = 5
+_LOCK_TIMEOUT = "30s"
+
+
+async def lock_timeout(conn: asyncpg.Connection) -> str:
+    return str(await conn.fetchval("SELECT current_setting('lock_timeout')"))
+
+
+async def test_a_session_is_prepared_and_has_its_own_lock_timeout_again(database: Database) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(bundle_of(tables(1)))
+        view = await worker.look()
+        keep(worker.session.conn)
+
+        await warm(worker.session, view)
+
+        assert await worker.session.conn.fetchval(_KEPT) >= 1
+        assert await lock_timeout(worker.session.conn) == _LOCK_TIMEOUT
+
+
+async def test_a_table_that_somebody_holds_costs_a_moment_and_nothing_else(database: Database) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(bundle_of(tables(1)))
+        view = await worker.look()
+        keep(worker.session.conn)
+        holder = await database.connect()
+        await holder.execute("BEGIN; LOCK TABLE tidegate.job, tidegate.fence IN SHARE MODE")
+
+        with anyio.fail_after(_SOON):
+            await warm(worker.session, view)
+
+        assert await lock_timeout(worker.session.conn) == _LOCK_TIMEOUT
+        await holder.close()
+        assert (await worker.up(bundle_of(tables(1, 2)))).version == 2
+
+
+async def test_a_statement_that_the_server_refuses_is_left_to_the_job(database: Database) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(bundle_of(tables(1)))
+        view = await worker.look()
+        keep(worker.session.conn)
+        await database.execute("ALTER TABLE tidegate.job RENAME TO job_elsewhere")
+
+        await warm(worker.session, view)
+
+        assert await lock_timeout(worker.session.conn) == _LOCK_TIMEOUT
