@@ -24,7 +24,7 @@ def parse(pairs: Sequence[tuple[str, str]]) -> Question:
     """Read the query's pairs.
 
     Raises:
-        UsageError: A parameter is unknown, empty, given twice, with a NUL, or no version; or there are two requirements.
+        UsageError: A parameter is unknown, empty, given twice, with a NUL, or no version; or two ask at once.
     """
     given = dict(pairs)
     for name in given:
