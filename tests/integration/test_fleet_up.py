@@ -8,6 +8,7 @@ import pytest
 from tests.fixtures.fleets import TENANTS, Fleet, names
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database, fresh_database
+from worker.postgres.queries import queries
 
 CLASH = {"0003_c.up.sql": "CREATE TABLE c (d int)"}
 
@@ -191,6 +192,29 @@ def test_the_error_budget_halts_the_rest_and_retry_goes_on(fleet: Fleet) -> None
     assert document["states"] == {"failed": 2, "due": 6}
     fleet.database.psql("".join(f"DROP TABLE {name}.a;" for name in names(8)))
     assert fleet.up()["states"] == {"succeeded": 8}
+
+
+async def test_what_counts_against_the_budget_is_told_as_it_is_claimed_by(fleet: Fleet) -> None:
+    fleet.schemas(names(8))
+    fleet.database.psql("".join(f"CREATE TABLE {name}.a ();" for name in names(8)))
+    fleet.declare(TENANTS + "[limits]\nworkers = 1\nerror_budget = 2\n")
+    assert fleet.up(1)["states"] == {"failed": 2, "due": 6}
+
+    async def spent() -> dict[str, int]:
+        rows = await fleet.database.fetch(queries("fleet", "tidegate")["spent"], ["schema_migrations", "none"])
+        return {row["line"]: row["targets"] for row in rows}
+
+    assert await spent() == {"schema_migrations": 2}
+    # One that is paused is counted as such, and has failed all the same; one that was forgiven is a failure to mend.
+    assert fleet.start("pause", "--target", "tenant_0.schema_migrations").wait() == 0
+    assert await spent() == {"schema_migrations": 2}
+    assert fleet.start("resume", "--target", "tenant_0.schema_migrations").wait() == 0
+    assert await spent() == {"schema_migrations": 1}
+    assert fleet.start("resume").wait() == 0
+    assert await spent() == {}
+    status = fleet.start("status")
+    assert status.wait() == 0
+    assert "schema_migrations: 2 failed" in status.stdout
 
 
 def test_a_named_target_alone_is_done_and_an_unknown_one_is_refused(fleet: Fleet) -> None:
