@@ -43,6 +43,7 @@ _ANSWER_SECONDS = 3.0
 _REST_SECONDS = 1.0
 _HOME_SECONDS = 2.0
 _IDLE_SECONDS = 30.0
+_OVER = "the worker comes to its end"
 _NOT_THERE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 
@@ -93,6 +94,8 @@ class Answers:
         fresh = self._fresh(name)
         if fresh is not None:
             return fresh
+        if self._is_over:
+            return Reading(name, away=_OVER)
         try:
             with anyio.fail_after(_ANSWER_SECONDS):
                 known = await self._where(name)
@@ -183,7 +186,7 @@ class Answers:
         """Drop a connection that was got only once the worker had come to its end: nobody would close it."""
         if self._is_over:
             conn.terminate()
-            raise NoDatabaseError("the worker ends")
+            raise NoDatabaseError(_OVER)
 
     async def _reading(self, known: Known) -> Reading:
         declared = known.declared
