@@ -73,6 +73,17 @@ def test_a_target_whose_owner_lacks_rights_is_named_with_the_sql_that_helps(doct
     assert said.document["sound"] == 2
 
 
+def test_a_secret_is_in_no_finding_whether_a_person_or_a_machine_reads_it(doctor: Doctor, database: Database) -> None:
+    role, secret = f"m_{database.name}", "tenant_open_sesame"
+    database.psql(
+        f"CREATE SCHEMA {secret}; CREATE ROLE {role} LOGIN PASSWORD '{secret}';"
+        f"GRANT CREATE ON DATABASE {database.name} TO {role}"
+    )
+    for words in (("--json",), ()):
+        said = doctor(TENANTS, *words, DB_URL=database.dsn_as(role, secret))
+        assert (said.code, "GRANT USAGE, CREATE ON SCHEMA" in said.out, secret in said.all) == (3, True, False), said
+
+
 def test_a_home_half_that_may_not_be_made_is_found_before_anything_runs(doctor: Doctor, database: Database) -> None:
     role = f"m_{database.name}"
     database.psql(f"CREATE ROLE {role} LOGIN PASSWORD 'm'; GRANT ALL ON SCHEMA tenant_0, tenant_1, tenant_2 TO {role}")

@@ -263,12 +263,18 @@ async def test_a_migration_that_resets_its_search_path_fails_rather_than_hit_ano
     assert await fleet.database.fetchval("SELECT count(*) FROM pg_class WHERE relname = 'stray'") == 0
 
 
-async def test_nothing_of_a_session_reaches_the_next_target(fleet: Fleet) -> None:
+@pytest.mark.parametrize("first", ["", "-- tidegate: gate=off"], ids=["short way", "usual way"])
+async def test_nothing_of_a_session_reaches_the_next_target(fleet: Fleet, first: str) -> None:
     fleet.schemas(names(4))
     fleet.declare(TENANTS + "[limits]\nworkers = 1\n")
+    # A lock that is taken twice and a setting that is set anew would not be noticed: what is there is asked for.
     fleet.migrations(
         {
             "0003_c.up.sql": (
+                f"{first}\nCREATE TABLE found AS SELECT coalesce(current_setting('app.tenant', true), '') AS tenant,"
+                " current_setting('work_mem') AS memory, (SELECT count(*) FROM pg_listening_channels()) AS channels,"
+                " (SELECT count(*) FROM pg_locks"
+                " WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND objid = 4711) AS locks;"
                 "CREATE TEMP TABLE left_over (a int); PREPARE p AS SELECT 1; SET work_mem = '3MB'; LISTEN x;"
                 "SELECT pg_advisory_lock(4711); SELECT set_config('app.tenant', current_schema(), false);"
             )
@@ -276,6 +282,9 @@ async def test_nothing_of_a_session_reaches_the_next_target(fleet: Fleet) -> Non
     )
 
     assert fleet.up()["states"] == {"succeeded": 4}
+    for name in names(4):
+        found = await fleet.database.fetchrow(f"SELECT tenant, memory, channels, locks FROM {name}.found")
+        assert tuple(found or ()) == ("", "4MB", 0, 0), name
 
 
 def test_verbs_for_one_target_refuse_a_fleet_and_a_named_target_needs_one(fleet: Fleet) -> None:
