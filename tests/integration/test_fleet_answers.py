@@ -84,7 +84,7 @@ async def test_a_question_that_gives_up_waiting_leaves_the_connection_to_the_one
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask, named(far, 0))
         await until(watcher, HELD_UP, 1)
-        (pid,) = await watcher.fetchrow(SEATS.replace("count(*)", "pid"))
+        pid = await watcher.fetchval(SEATS.replace("count(*)", "pid"))
         with anyio.move_on_after(0.2) as waiter:
             await answers.about(named(far, 0))
         await holder.execute("ROLLBACK")
