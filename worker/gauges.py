@@ -22,6 +22,7 @@ from worker.core.events.events import (
     LockWaiting,
     WorkerWoken,
 )
+from worker.core.events.fleet_events import TargetLeft
 from worker.core.events.migration_events import MigrationFinished
 from worker.core.planning.job import JobState
 from worker.core.status.drift import Drift
@@ -43,7 +44,7 @@ class Job:
 
 @dataclass(slots=True)
 class Round:
-    """What events tell of the round that is under way; `last_success` outlives it."""
+    """What events tell of the round that is under way; `last_success` outlives it, but for a fleet's targets."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
@@ -71,6 +72,11 @@ class Round:
                 self.jobs[target].pending -= 1
             case JobFinished() | JobFailed():
                 self._ended(event.outcome, target, now)
+            case TargetLeft():
+                self.jobs.pop(target, None)
+                self._lock_is_free(target)
+                # No target of a fleet has a series, and there may be many.
+                self.last_success.pop(target, None)
             case _:
                 pass
 

@@ -12,6 +12,8 @@ from tests.fixtures.network import free_port, http_get
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database, fresh_database
 from tests.fixtures.workers import Worker, backends, eventually
+from worker.core.target import Target
+from worker.postgres.lock import Keys
 
 FAR = '[[targets]]\nname = "far"\ndatabase = { env = "FAR" }\nschemas = ["tenant_far"]\n'
 
@@ -75,6 +77,7 @@ def test_readiness_is_of_one_target_whatever_becomes_of_the_others(fleet: Fleet,
     )  # fmt: skip
     assert ready(worker, "at_least=1")[0] == 503
     assert ready(worker, "at_least=1&target=")[0] == 400
+    assert ready(worker, "at_least=1&target=a%00b")[0] == 400
 
 
 def test_a_target_is_answered_for_while_another_ones_database_is_away_and_while_the_home_is(
@@ -102,10 +105,41 @@ def test_a_target_is_answered_for_while_another_ones_database_is_away_and_while_
     assert [*backends(far), *backends(fleet.database)] == []
 
 
+async def test_what_a_lost_connection_cut_off_is_not_told_as_under_way_while_another_target_is_brought(
+    fleet: Fleet, far: Database
+) -> None:
+    far.psql("CREATE SCHEMA tenant_0")
+    (key, *_) = Keys.of_target(Target("tenant_far", "schema_migrations"), far.name).in_order
+    stranger = await far.connect()
+    await stranger.execute("SELECT pg_advisory_lock($1)", key)
+    fleet.migrations({"0003_c.up.sql": "-- tidegate: gate=off\nSELECT pg_sleep(3600)"})
+    fleet.declare('[[targets]]\nschemas = ["tenant_0"]\n' + FAR.replace('"tenant_far"', '"tenant_0", "tenant_far"'))
+    worker = start(fleet, FAR=far.dsn)
+    near, name = "tenant_0.schema_migrations", f"far/{far.name}/tenant_0.schema_migrations"
+    eventually(lambda: at_work(worker) == {near: "3 c", name: "3 c"}, "both are at work")
+    eventually(lambda: worker.metric("tidegate_lock_held_by_stranger") == 1, "a stranger holds a lock")
+
+    cut(far)
+    eventually(lambda: worker.metric("tidegate_lock_held_by_stranger") == 0, "nobody waits for it any more")
+    assert worker.metric("tidegate_lock_waiting") == 0
+    await stranger.close()
+    eventually(lambda: at_work(worker) == {near: "3 c"}, "one is at work")
+    assert worker.metric("tidegate_job_started_timestamp_seconds")
+    cut(fleet.database)
+    eventually(lambda: at_work(worker) == {}, "none is at work")
+    assert "tidegate_job_started_timestamp_seconds " not in http_get(worker.port, "/metrics").body
+    eventually(lambda: not worker.metric("tidegate_database_reachable"), "the database is told to be away")
+
+
+def at_work(worker: Worker) -> dict[str, str]:
+    return {each["target"]: each["migration"] for each in worker.status()["at_work"]}
+
+
 def cut(database: Database) -> None:
     database.server.psql(
         f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false;"
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database.name}'"
+        " AND application_name LIKE 'tidegate%'"
     )
 
 

@@ -155,6 +155,43 @@ def test_the_exit_code_of_up_is_of_the_targets_that_were_named(fleet: Tidegate, 
     assert fleet("up", "--target", "tenant_1.schema_migrations").code == 1
 
 
+def test_a_named_target_that_is_left_as_it_is_has_up_say_why_and_exit_3(
+    fleet: Tidegate, database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "fleet.toml").write_text(TENANTS + "[limits]\nerror_budget = 1\n")
+    fleet("up", "--target", "tenant_1").is_fine()
+    (tmp_path / "migrations" / "0003_c.up.sql").write_text("CREATE TABLE c ()")
+    database.psql("CREATE TABLE tenant_0.c ()")
+    assert fleet("up", "--target", "tenant_0").code == 1
+
+    why = "the line schema_migrations is halted: 1 ended badly, and 1 may"
+    for name in ("tenant_1", "tenant_2"):
+        said = fleet("up", "--target", name)
+        assert (said.code, f"{name}.schema_migrations: {why}" in said.out) == (3, True), said
+    (left,) = fleet("up", "--json", "--target", "tenant_1").document["left"]
+    assert (left["target"], left["state"], left["message"]) == ("tenant_1.schema_migrations", "due", why)
+
+    fleet("resume").is_fine("3 targets resumed")
+    fleet("up", "--target", "tenant_1").is_fine()
+    for name, code in (("tenant_1", 0), ("tenant_2", 3)):
+        fleet("pause", "--target", name).is_fine()
+        said = fleet("up", "--target", name)
+        assert (said.code, f"tidegate resume --target {name}.schema_migrations" in said.out) == (code, code == 3), said
+    assert "paused by " in said.out
+
+
+def test_up_ends_the_pin_of_a_target_that_it_names_and_of_no_other(fleet: Tidegate, database: Database) -> None:
+    fleet("up").is_fine()
+    for name in ("tenant_0", "tenant_2"):
+        fleet("down", "1", "--yes", "--target", name).is_fine()
+    fleet("up", "--target", "tenant_0").is_fine()
+    assert [version_in(database, name) for name in ("tenant_0", "tenant_2")] == ["2", "1"]
+    fleet("down", "1", "--yes", "--target", "tenant_0").is_fine()
+    fleet("pause", "--target", "tenant_0").is_fine()
+    assert fleet("up", "--target", "tenant_0").code == 3
+    assert version_in(database, "tenant_0") == "1"
+
+
 def test_a_gate_waits_for_one_target_with_a_role_that_reads_readiness_alone(fleet: Tidegate, far: Database) -> None:
     reader = f"gate_of_{far.name}"
     far.psql("DROP SCHEMA tenant_1; CREATE TABLE tenant_far.a ()")

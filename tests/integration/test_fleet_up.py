@@ -9,6 +9,7 @@ from tests.fixtures.fleets import TENANTS, Fleet, names
 from tests.fixtures.network import free_port
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database, fresh_database
+from worker.postgres.queries import queries
 
 CLASH = {"0003_c.up.sql": "CREATE TABLE c (d int)"}
 
@@ -222,6 +223,29 @@ def test_the_error_budget_halts_the_rest_and_retry_goes_on(fleet: Fleet) -> None
     assert fleet.up()["states"] == {"succeeded": 8}
 
 
+async def test_what_counts_against_the_budget_is_told_as_it_is_claimed_by(fleet: Fleet) -> None:
+    fleet.schemas(names(8))
+    fleet.database.psql("".join(f"CREATE TABLE {name}.a ();" for name in names(8)))
+    fleet.declare(TENANTS + "[limits]\nworkers = 1\nerror_budget = 2\n")
+    assert fleet.up(1)["states"] == {"failed": 2, "due": 6}
+
+    async def spent() -> dict[str, int]:
+        rows = await fleet.database.fetch(queries("fleet", "tidegate")["spent"], ["schema_migrations", "none"])
+        return {row["line"]: row["targets"] for row in rows}
+
+    assert await spent() == {"schema_migrations": 2}
+    # One that is paused is counted as such, and has failed all the same; one that was forgiven is a failure to mend.
+    assert fleet.start("pause", "--target", "tenant_0.schema_migrations").wait() == 0
+    assert await spent() == {"schema_migrations": 2}
+    assert fleet.start("resume", "--target", "tenant_0.schema_migrations").wait() == 0
+    assert await spent() == {"schema_migrations": 1}
+    assert fleet.start("resume").wait() == 0
+    assert await spent() == {}
+    status = fleet.start("status")
+    assert status.wait() == 0
+    assert "schema_migrations: 2 failed" in status.stdout
+
+
 def test_a_named_target_alone_is_done_and_an_unknown_one_is_refused(fleet: Fleet) -> None:
     fleet.schemas(names(3))
     fleet.declare(TENANTS)
@@ -268,12 +292,18 @@ async def test_a_migration_that_resets_its_search_path_fails_rather_than_hit_ano
     assert await fleet.database.fetchval("SELECT count(*) FROM pg_class WHERE relname = 'stray'") == 0
 
 
-async def test_nothing_of_a_session_reaches_the_next_target(fleet: Fleet) -> None:
+@pytest.mark.parametrize("first", ["", "-- tidegate: gate=off"], ids=["short way", "usual way"])
+async def test_nothing_of_a_session_reaches_the_next_target(fleet: Fleet, first: str) -> None:
     fleet.schemas(names(4))
     fleet.declare(TENANTS + "[limits]\nworkers = 1\n")
+    # A lock that is taken twice and a setting that is set anew would not be noticed: what is there is asked for.
     fleet.migrations(
         {
             "0003_c.up.sql": (
+                f"{first}\nCREATE TABLE found AS SELECT coalesce(current_setting('app.tenant', true), '') AS tenant,"
+                " current_setting('work_mem') AS memory, (SELECT count(*) FROM pg_listening_channels()) AS channels,"
+                " (SELECT count(*) FROM pg_locks"
+                " WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND objid = 4711) AS locks;"
                 "CREATE TEMP TABLE left_over (a int); PREPARE p AS SELECT 1; SET work_mem = '3MB'; LISTEN x;"
                 "SELECT pg_advisory_lock(4711); SELECT set_config('app.tenant', current_schema(), false);"
             )
@@ -281,6 +311,9 @@ async def test_nothing_of_a_session_reaches_the_next_target(fleet: Fleet) -> Non
     )
 
     assert fleet.up()["states"] == {"succeeded": 4}
+    for name in names(4):
+        found = await fleet.database.fetchrow(f"SELECT tenant, memory, channels, locks FROM {name}.found")
+        assert tuple(found or ()) == ("", "4MB", 0, 0), name
 
 
 def test_verbs_for_one_target_refuse_a_fleet_and_a_named_target_needs_one(fleet: Fleet) -> None:

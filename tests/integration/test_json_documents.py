@@ -114,6 +114,11 @@ def test_a_fleet_prints_the_documented_documents(database: Database, tmp_path: P
     assert document["states"] == {"failed": 1, "refused": 1, "succeeded": 1}
     assert len(document["troubled"]) == 2
     assert document["misdeclared"]
+    migrations_in(tmp_path / "app", tables(3))
+    call("pause", "--target", "t1", *flags[1:3], "-d", database.dsn).is_fine()
+    document = call("up", "--target", "t1", *flags).document
+    assert list(deviations(document, DOCUMENTS["up --fleet"], "up")) == []
+    assert document["left"]
 
 
 def signed_by_nobody(folder: Path, database: Database) -> None:

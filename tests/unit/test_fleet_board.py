@@ -5,9 +5,10 @@ from dataclasses import replace
 from tests.fixtures.statuses import NOON
 from worker.core.events.event import Outcome
 from worker.core.events.events import JobFailed, JobFinished, JobStarted, ListenerConnected
+from worker.core.events.fleet_events import TargetLeft
 from worker.core.events.migration_events import MigrationFinished, MigrationStarted
 from worker.core.fleet.count import Count
-from worker.core.status.fleet_status import AtWork, FleetStatus, Halt, Misdeclared, TroubledTarget, halt_of
+from worker.core.status.fleet_status import AtWork, FleetStatus, Halt, Misdeclared, TroubledTarget, halts_of
 from worker.fleet.board import FleetBoard
 
 ONE, TWO = {"target": "t1.m", "bundle": "1.0"}, {"target": "t2.m", "bundle": "1.0"}
@@ -43,6 +44,15 @@ def test_an_idle_worker_is_at_nothing_whatever_a_lost_connection_cut_off() -> No
     assert found.snapshot().at_work == ()
 
 
+def test_a_target_that_was_left_without_a_word_is_not_worked_at_any_more() -> None:
+    found = board()
+    for context in (ONE, TWO):
+        found.sink(JobStarted(3, 1, 3), context)
+    found.sink(TargetLeft(), TWO)
+    found.fleet_read(FleetStatus(COUNTS), is_idle=False)
+    assert [each.target for each in found.snapshot().at_work] == ["t1.m"]
+
+
 def test_what_a_server_or_a_file_said_is_masked() -> None:
     trouble = TroubledTarget("t1.m", "shop", "failed", "sesame is no number", "not sesame")
     wrong = Misdeclared("fleet.toml, targets 2", "sesame", "sesame")
@@ -56,8 +66,12 @@ def test_what_a_server_or_a_file_said_is_masked() -> None:
 
 
 def test_a_line_is_halted_when_its_budget_is_used_up_and_something_is_left() -> None:
-    assert halt_of(COUNTS, "shop", 3) == Halt("shop", 3, 3, 5)
-    assert halt_of(COUNTS, "shop", 4) is None
-    assert halt_of(COUNTS, "shop", None) is None
-    assert halt_of(COUNTS, "audit", 1) is None
-    assert halt_of(COUNTS[:2], "shop", 1) is None
+    assert halts_of(COUNTS, {"shop": 3}, {"shop": 3, "audit": 1}) == (Halt("shop", 3, 3, 5),)
+    assert halts_of(COUNTS, {"shop": 3}, {"shop": 4}) == ()
+    assert halts_of(COUNTS, {"shop": 3}, {"shop": None}) == ()
+    assert halts_of(COUNTS[:2], {"shop": 3}, {"shop": 1}) == ()
+
+
+def test_a_line_that_was_resumed_is_not_halted_by_what_failed_before() -> None:
+    assert halts_of(COUNTS, {}, {"shop": 1}) == ()
+    assert halts_of(COUNTS, {"shop": 1}, {"shop": 1}) == (Halt("shop", 1, 1, 5),)

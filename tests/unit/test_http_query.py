@@ -36,6 +36,8 @@ def test_a_question_is_read(pairs: list[tuple[str, str]], requirement: Requireme
         ([("at_least", "3"), ("bundle", "x")], "given together"),
         ([("bundle", "")], "bundle is empty"),
         ([("target", "")], "target is empty"),
+        ([("target", "a\0b")], "target holds a NUL"),
+        ([("bundle", "1.4\0")], "bundle holds a NUL"),
         *[
             ([("at_least", text)], "at_least is")
             for text in ("", "x", "-1", "+1", "1.0", " 1", "1_0", "1\n", "\u0661", "\u00b2")
@@ -54,4 +56,6 @@ def test_a_wrong_question_is_refused_in_words(pairs: list[tuple[str, str]], word
 @given(st.lists(st.tuples(st.sampled_from(("at_least", "bundle", "target", "x")), st.text(max_size=25))))
 def test_any_query_is_read_or_refused(pairs: list[tuple[str, str]]) -> None:
     with suppress(UsageError):
-        assert isinstance(parse(pairs), Question)
+        found = parse(pairs)
+        assert isinstance(found, Question)
+        assert "\0" not in f"{found.target}"

@@ -25,13 +25,14 @@ from worker.core.events.events import (
     ReadinessSet,
     WorkerWoken,
 )
+from worker.core.events.fleet_events import TargetLeft
 from worker.core.events.migration_events import AppBlocked, MigrationFinished, MigrationRetried, MigrationWaiting
 from worker.core.fleet.count import Count
 from worker.core.planning.job import JobState
 from worker.core.running.blocking import Kind
 from worker.core.status.fleet_status import Halt
 from worker.core.status.snapshot import Running
-from worker.gauges import TARGET_LIMIT
+from worker.gauges import TARGET_LIMIT, Round
 from worker.metrics import Metrics
 
 TARGET = "public.schema_migrations"
@@ -293,6 +294,29 @@ def test_what_was_cut_off_without_a_word_is_over_with_the_next_round(metrics: Me
     metrics.sink(WorkerWoken("retry"), {})
     assert value(metrics, "job_started_timestamp_seconds") is None
     assert (value(metrics, "lock_waiting"), value(metrics, "lock_held_by_stranger")) == (0, 0)
+
+
+def test_what_was_cut_off_at_a_target_of_a_fleet_is_over_once_it_is_left(metrics: Metrics) -> None:
+    metrics.observe(a_fleet(database="the database cannot be reached"))
+    for target in ("a.m", "b.m"):
+        metrics.sink(STARTED, {"target": target})
+    metrics.sink(waiting(ours=False), {"target": "c.m"})
+    assert (value(metrics, "database_reachable"), value(metrics, "lock_held_by_stranger")) == (1, 1)
+    for target in ("a.m", "c.m"):
+        metrics.sink(TargetLeft(), {"target": target})
+    assert (value(metrics, "lock_waiting"), value(metrics, "lock_held_by_stranger")) == (0, 0)
+    assert value(metrics, "job_started_timestamp_seconds") == NOON.timestamp()
+    metrics.sink(TargetLeft(), {"target": "b.m"})
+    assert value(metrics, "job_started_timestamp_seconds") is None
+    assert value(metrics, "database_reachable") == 0
+
+
+def test_a_worker_of_a_fleet_keeps_nothing_of_the_targets_that_it_brought() -> None:
+    found = Round()
+    for number in range(1_000):
+        for event in (STARTED, JobFinished(Outcome.SUCCEEDED, 1, 1.0), TargetLeft()):
+            found.take(event, f"t{number}.m", 0.0)
+    assert found == Round()
 
 
 def test_waiting_for_a_replica_is_waiting_and_not_for_a_stranger(metrics: Metrics) -> None:

@@ -121,6 +121,9 @@ _FLEET = {
     "troubled": [
         {"target": str, "line": str, "state": OneOf(_STATES), "reason": str, "message": str, "hint": str}
     ],  # the first hundred that need a person or could not be reached
+    "left": [
+        {"target": str, "line": str, "state": OneOf(_STATES), "message": str, "hint": str}
+    ],  # those that --target named and `up` left as they are: the line is halted, or they are pinned or paused
     "misdeclared": [{"group": str, "message": str, "hint": str}],  # groups of the file that could not be read
 }
 

@@ -43,6 +43,7 @@ _ANSWER_SECONDS = 3.0
 _REST_SECONDS = 1.0
 _HOME_SECONDS = 2.0
 _IDLE_SECONDS = 30.0
+_OVER = "the worker comes to its end"
 _NOT_THERE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 
@@ -86,12 +87,15 @@ class Answers:
         self._home_lock = anyio.Lock()
         self._home_used_at = 0.0
         self._home_away_until = 0.0
+        self._is_over = False
 
     async def about(self, name: str) -> Reading | None:
         """What is so of a target, None where the fleet has none of that name."""
         fresh = self._fresh(name)
         if fresh is not None:
             return fresh
+        if self._is_over:
+            return Reading(name, away=_OVER)
         try:
             with anyio.fail_after(_ANSWER_SECONDS):
                 known = await self._where(name)
@@ -108,6 +112,8 @@ class Answers:
                 await anyio.sleep(_IDLE_SECONDS / 3)
                 await self._close_before(self._asked.clock() - _IDLE_SECONDS)
         finally:
+            # A question that is still on its way to its connection is not to keep it.
+            self._is_over = True
             with anyio.CancelScope(shield=True):
                 await self._close_before(float("inf"))
 
@@ -124,20 +130,38 @@ class Answers:
         return reading if self._asked.clock() - at < FRESH_SECONDS else None
 
     async def _where(self, name: str) -> Known | None:
-        """Where a target lies and what its line wants: by the home half, or by what it said while it was there."""
+        """Where a target lies and what its line wants: by the home half, or by what it said while it was there.
+
+        Raises:
+            NoDatabaseError: The home half is away, and never said it.
+        """
+        known = self._standing(name)
+        if known is not None:
+            return known
+        async with self._home_lock:
+            known = self._standing(name)
+            return await self._found(name) if known is None else known
+
+    def _standing(self, name: str) -> Known | None:
+        """What was known, where it is fresh or the home half is away; None where that has to be asked."""
         known, at = self._known.get(name, (None, 0.0))
-        if known is not None and self._asked.clock() - at < FRESH_SECONDS:
-            return known
-        if known is not None and self._asked.clock() < self._home_away_until:
-            return known
+        if self._asked.clock() < self._home_away_until:
+            return self._remembered(name)
+        return known if self._asked.clock() - at < FRESH_SECONDS else None
+
+    def _remembered(self, name: str) -> Known:
+        known, _ = self._known.get(name, (None, 0.0))
+        if known is None:
+            raise NoDatabaseError("the home half, which knows where it lies, cannot be reached")
+        return known
+
+    async def _found(self, name: str) -> Known | None:
         try:
             with anyio.fail_after(_HOME_SECONDS):
                 found = await self._ask_home(name)
-        except (NoDatabaseError, TimeoutError) as error:
+        except (NoDatabaseError, TimeoutError):
             self._home_away_until = self._asked.clock() + _HOME_SECONDS
-            if known is None:
-                raise NoDatabaseError("the home half, which knows where it lies, cannot be reached") from error
-            return known
+            return self._remembered(name)
         if found is None:
             self._known.pop(name, None)
             return None
@@ -145,16 +169,24 @@ class Answers:
         return found
 
     async def _ask_home(self, name: str) -> Known | None:
-        async with self._home_lock:
-            self._home_used_at = self._asked.clock()
-            if self._home is None or self._home.conn.is_closed():
-                self._home = await self._asked.doors.home()
-            try:
-                return await FleetTargets(self._home).known(self._asked.fleet.sources, name)
-            except BaseException:
-                # A question that was cut off may have an answer on its way.
-                self._home.conn.terminate()
-                raise
+        self._home_used_at = self._asked.clock()
+        home = self._home
+        if home is None or home.conn.is_closed():
+            home = await self._asked.doors.home()
+            self._check_running(home.conn)
+            self._home = home
+        try:
+            return await FleetTargets(home).known(self._asked.fleet.sources, name)
+        except (NoDatabaseError, anyio.get_cancelled_exc_class()):
+            # A question that was cut off may have an answer on its way.
+            home.conn.terminate()
+            raise
+
+    def _check_running(self, conn: "Connection[Record]") -> None:
+        """Drop a connection that was got only once the worker had come to its end: nobody would close it."""
+        if self._is_over:
+            conn.terminate()
+            raise NoDatabaseError(_OVER)
 
     async def _reading(self, known: Known) -> Reading:
         declared = known.declared
@@ -183,21 +215,35 @@ class Answers:
         """
         seat = self._seats.setdefault(database, _Seat())
         self._seats.move_to_end(database)
-        if self._asked.clock() < seat.away_until:
-            # Whoever asks of another database is not to wait behind those that ask of this one.
-            raise NoDatabaseError(seat.why)
+        # Whoever asks of another database is not to wait behind those that ask of one that is away.
+        self._check_there(seat)
         try:
             async with seat.lock, self._at_once:
-                seat.used_at = self._asked.clock()
-                if seat.conn is None or seat.conn.is_closed():
-                    seat.conn = await place.server.connect(place.database)
-                yield seat.conn
-        except BaseException as error:
-            self._lost(seat, error)
-            raise
+                # Who waited learns what became of the one before; who gives up waiting says nothing of the database.
+                self._check_there(seat)
+                async with self._used(seat, place) as conn:
+                    yield conn
         finally:
             with anyio.CancelScope(shield=True):
                 await self._make_room()
+
+    def _check_there(self, seat: _Seat) -> None:
+        if self._asked.clock() < seat.away_until:
+            raise NoDatabaseError(seat.why)
+
+    @asynccontextmanager
+    async def _used(self, seat: _Seat, place: "Place") -> "AsyncIterator[Connection[Record]]":
+        """The seat's connection, opened if need be; the seat is this question's alone."""
+        try:
+            seat.used_at = self._asked.clock()
+            if seat.conn is None or seat.conn.is_closed():
+                conn = await place.server.connect(place.database)
+                self._check_running(conn)
+                seat.conn = conn
+            yield seat.conn
+        except BaseException as error:
+            self._lost(seat, error)
+            raise
 
     def _lost(self, seat: _Seat, error: BaseException) -> None:
         """A question without an answer: what may still come of it is for nobody, and the next one waits a while."""
@@ -209,8 +255,10 @@ class Answers:
     async def _make_room(self) -> None:
         """Keep the connections that were used last; one that is used now is kept too."""
         idle = [database for database, seat in self._seats.items() if not seat.lock.locked()]
-        for database in idle[: max(0, len(self._seats) - _DATABASES)]:
-            await self._seats.pop(database).hang_up()
+        # All are taken out before anything is awaited, so that none of them is used, or taken out again, meanwhile.
+        over = [self._seats.pop(database) for database in idle[: max(0, len(self._seats) - _DATABASES)]]
+        for seat in over:
+            await seat.hang_up()
 
 
 def _keep(shelf: "OrderedDict[str, tuple[_T, float]]", name: str, value: tuple[_T, float], most: int) -> None:

@@ -14,6 +14,7 @@ from worker.core.events.events import (
     ListenerLost,
     WorkerDraining,
 )
+from worker.core.events.fleet_events import TargetLeft
 from worker.core.events.migration_events import MigrationFinished, MigrationStarted
 from worker.core.status.fleet_status import AtWork, FleetStatus, Misdeclared, TroubledTarget
 from worker.core.status.masking import Mask
@@ -39,7 +40,7 @@ class FleetBoard(Board):
             case JobStarted(pending=pending):
                 bundle = str(context.get("bundle", ""))
                 self._at_work[target] = AtWork(target, bundle, 0, pending, self._clock())
-            case JobFinished() | JobFailed():
+            case JobFinished() | JobFailed() | TargetLeft():
                 self._at_work.pop(target, None)
             case MigrationStarted() | MigrationFinished() if target in self._at_work:
                 self._at_work[target] = _moved(self._at_work[target], event)

@@ -8,6 +8,7 @@ import anyio
 
 from worker.core.events.event import Context, Emitter, Event, Outcome
 from worker.core.events.events import DatabaseUnreachable, JobFailed
+from worker.core.events.fleet_events import TargetLeft
 from worker.core.planning.reconcile import Insistence
 from worker.core.value import dataclass
 from worker.errors import TidegateError
@@ -223,6 +224,9 @@ class Slots:
             if not teller.told and end_of(error) in BAD:
                 session.emit(JobFailed(Outcome.REFUSED, error.reason, error.message, error.hint, 0, 0.0))
             raise
+        finally:
+            # A lost connection, a fence, a drain or a cancellation ends a job without a word of it.
+            session.emit(TargetLeft())
 
     async def _way(self, session: Session, site: Site, claim: Claim) -> "Brought":
         """The short way, if the target and the bundle are of that kind, and otherwise the usual one."""

@@ -9,7 +9,7 @@ from worker.core.backoff import Backoff
 from worker.core.events.event import Emitter
 from worker.core.events.events import DatabaseRefused, DatabaseUnreachable
 from worker.core.events.fleet_events import FleetChanged, FleetHalted, FleetMisdeclared
-from worker.core.status.fleet_status import TROUBLED, FleetStatus, Misdeclared, TroubledTarget, halt_of
+from worker.core.status.fleet_status import TROUBLED, FleetStatus, Misdeclared, TroubledTarget, halts_of
 from worker.errors import NoDatabaseError, SettingError, TidegateError, TimedOutError
 from worker.fleet.audit import Audit
 from worker.fleet.home import Home, HomeSeat, Opening, have_control
@@ -203,10 +203,10 @@ class FleetWorker:
         sources = self._terms.fleet.sources
         async with self._home.half() as half:
             counts, troubled = await half.counts(sources), await half.troubled(sources, TROUBLED)
-        halts = (halt_of(counts, line, allowed) for line, allowed in self.slots.budgets.items())
+            spent = await half.spent(self.slots.budgets)
         self.status = FleetStatus(
             counts,
-            tuple(halt for halt in halts if halt is not None),
+            halts_of(counts, spent, self.slots.budgets),
             tuple(TroubledTarget(e.name, e.line, e.outcome, e.problem.message, e.problem.hint) for e in troubled),
             tuple(Misdeclared(group.place, error.message, error.hint) for group, error in self.wrong),
         )

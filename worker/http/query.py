@@ -24,7 +24,7 @@ def parse(pairs: Sequence[tuple[str, str]]) -> Question:
     """Read the query's pairs.
 
     Raises:
-        UsageError: A parameter is unknown, empty, given twice, or no version; or two requirements are asked for.
+        UsageError: A parameter is unknown, empty, given twice, with a NUL, or no version; or two ask at once.
     """
     given = dict(pairs)
     for name in given:
@@ -35,6 +35,8 @@ def parse(pairs: Sequence[tuple[str, str]]) -> Question:
     for name, value in pairs:
         if not value:
             raise UsageError(f"{name} is empty", hint=_TAKES)
+        if "\0" in value:
+            raise UsageError(f"{name} holds a NUL, which no name does", hint=_TAKES)
     return Question(_requirement(given), given.get("target"))
 
 

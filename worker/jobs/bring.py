@@ -171,7 +171,7 @@ class _Bringing:
 
     async def _noted(self, view: View) -> View:
         await self._sights.seen(view)
-        self._session = self._session.bind(target=view.survey.target.name)
+        self._session = self._session.bind(target=self._site.home_name(view.survey.target))
         self._session.passing(Checkpoint.LOOKED)
         return view
 

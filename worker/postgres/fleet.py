@@ -268,6 +268,12 @@ class FleetHalf:
             rows = await self._conn.fetch(self._sql["counts"], None if sources is None else list(sources))
         return tuple(Count(row["line"], row["wanted"], row["state"], row["targets"]) for row in rows)
 
+    async def spent(self, lines: Iterable[str]) -> dict[str, int]:
+        """How many targets of each line count against its error budget."""
+        async with told(self._session, "counting the fleet's targets"):
+            rows = await self._conn.fetch(self._sql["spent"], list(lines))
+        return {row["line"]: row["targets"] for row in rows}
+
     async def troubled(self, sources: Sequence[str] | None, limit: int) -> tuple[Troubled, ...]:
         """Those that need a person, or could not be reached."""
         async with told(self._session, "reading what failed"):

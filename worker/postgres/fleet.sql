@@ -239,6 +239,17 @@ FROM raw AS r LEFT JOIN head AS h USING (line)
 GROUP BY 1, 2, 3 HAVING sum(r.targets) > 0
 ORDER BY 1, 2, 3;
 
+-- name: spent
+-- How much of each line's error budget is spent, counted as `claim` does. $1: lines.
+SELECT f.line, count(*) AS targets
+FROM (
+    SELECT DISTINCT ON (line) line, id FROM :"schema".bundle
+    WHERE line = ANY ($1::text[]) AND withdrawn_at IS NULL AND wanted_seq IS NOT NULL ORDER BY line, wanted_seq DESC
+) AS b
+JOIN :"schema".target AS f ON f.line = b.line AND f.settled = b.id
+WHERE f.outcome IN ('failed', 'refused', 'in_doubt') AND f.gone_at IS NULL AND NOT f.forgiven
+GROUP BY f.line;
+
 -- name: troubled
 -- Those that need a person, or could not be reached. $1: sources or null for all, $2: how many.
 SELECT t.name, t.line, t.outcome, t.problem::text AS problem

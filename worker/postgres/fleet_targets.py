@@ -25,6 +25,18 @@ class Known:
     wanted: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a target, by the fleet's states; `why` is of one that needs a person or could not be reached."""
+
+    name: str
+    line: str
+    wanted: str | None
+    state: str
+    paused_by: str | None
+    why: str | None
+
+
 class FleetTargets:
     """Reads single targets of a fleet, on a connection to the home half."""
 
@@ -65,11 +77,12 @@ class FleetTargets:
             rows = await self._conn.fetch(self._sql["of_line"], list(sources), line)
         return tuple(row["name"] for row in rows)
 
-    async def outcomes(self, names: Sequence[str]) -> dict[str, int]:
-        """How many of these targets came to which end."""
+    async def outcomes(self, names: Sequence[str]) -> tuple[Outcome, ...]:
+        """What became of these targets."""
         async with told(self._session, "reading what came of targets"):
             rows = await self._conn.fetch(self._sql["outcomes"], list(names))
-        return {row["state"]: row["targets"] for row in rows}
+        columns = ("name", "line", "wanted", "state", "paused_by", "why")
+        return tuple(Outcome(*(row[column] for column in columns)) for row in rows)
 
     async def unsettle(self, name: str) -> None:
         """Have workers look at a target again, which a person brought elsewhere."""

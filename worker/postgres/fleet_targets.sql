@@ -22,9 +22,22 @@ WHERE t.name = $2 AND t.source = ANY ($1::text[]) AND t.gone_at IS NULL;
 SELECT name FROM :"schema".target WHERE source = ANY ($1::text[]) AND line = $2 AND gone_at IS NULL;
 
 -- name: outcomes
--- How many of the named targets came to which end. $1: names.
-SELECT coalesce(outcome, 'due') AS state, count(*) AS targets FROM :"schema".target
-WHERE name = ANY ($1::text[]) AND gone_at IS NULL GROUP BY 1;
+-- What became of the named targets, in the states that the fleet's query `counts` tells; one that is paused and as wanted
+-- is done all the same. $1: names.
+SELECT t.name, t.line, b.label AS wanted, t.paused_by, t.problem ->> 'message' AS why,
+    CASE
+        WHEN t.settled = b.id AND t.outcome = 'succeeded' THEN 'succeeded'
+        WHEN t.paused_at IS NOT NULL THEN 'paused'
+        WHEN t.claimed_by IS NOT NULL AND t.claimed_until >= now() THEN 'running'
+        WHEN t.outcome IN ('unreachable', 'waiting') OR b.id IS NULL OR t.settled = b.id THEN coalesce(t.outcome, 'due')
+        ELSE 'due'
+    END AS state
+FROM :"schema".target AS t
+LEFT JOIN LATERAL (
+    SELECT id, label FROM :"schema".bundle
+    WHERE line = t.line AND withdrawn_at IS NULL AND wanted_seq IS NOT NULL ORDER BY wanted_seq DESC LIMIT 1
+) AS b ON true
+WHERE t.name = ANY ($1::text[]) AND t.gone_at IS NULL ORDER BY t.name;
 
 -- name: unsettle
 -- Have workers look at a target again, which a person brought elsewhere. $1: name, $2: the channel that wakes them.

@@ -124,14 +124,16 @@ async def check_names(session: Session, fleet: Fleet, words: Sequence[str] | Non
 
 
 async def unpin(own: FleetApp, fleet: Fleet, session: Session, name: str) -> None:
-    """End the pin that down, goto, force or up N left on a target, in its own database."""
+    """End the pin that down, goto, force or up N left on a target, in its own database; a paused one stays as it is."""
     known = await FleetTargets(session).known(fleet.sources, name)
     if known is None:
         raise UsageError(f"--target {name}: the fleet has no such target", hint="see tidegate status --fleet")
     located = locate(fleet, own.server, known.declared)
     site = site_of(own.site, located.declared)
     async with aimed_session(own, located) as at:
-        if (await look(at, site)).observation.pinned is not None:
+        view = await look(at, site)
+        is_paused = view.target is not None and view.target.paused_at is not None
+        if view.observation.pinned is not None and not is_paused:
             await steer.resume(at, site)
 
 

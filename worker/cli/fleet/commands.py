@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -12,16 +12,19 @@ from worker.board import Board
 from worker.cli.app import App
 from worker.cli.fleet.aim import check_names, unpin
 from worker.cli.fleet.app import FleetApp, known_half
+from worker.cli.fleet.left import left_of
 from worker.cli.fleet.summary import LIMIT, Summary, counted, print_summary
 from worker.core.bundles.bundle import Bundle
 from worker.core.bundles.wanted import Intent, Kept, KeptBecause, PublishDecision
 from worker.core.events.event import Outcome
 from worker.core.events.events import JobFailed
 from worker.core.fleet.declared import Fleet
-from worker.errors import ExitCode, RefusedError, UsageError
+from worker.core.status.fleet_status import halts_of
+from worker.errors import ExitCode, RefusedError, TidegateError, UsageError
 from worker.fleet.answers import Answers, Asked
 from worker.fleet.board import FleetBoard
 from worker.fleet.home import HomeSeat
+from worker.fleet.slots import Slots
 from worker.fleet.terms import Until
 from worker.fleet.worker import FleetWorker
 from worker.jobs.offer import publish_to_line
@@ -50,28 +53,37 @@ async def up(app: App, words: tuple[str, ...] | None, *, as_json: bool) -> ExitC
             for line in fleet.lines:
                 _check_kept(await publish_to_line(half.session, own.site, line, bundle, Intent.AUTOMATIC), line, bundle)
         await half.retry(fleet.sources, worker.slots.names)
+        for name in worker.slots.names or ():
+            # What a target's own `up` does; one that cannot be reached is told of when it is its turn.
+            with suppress(TidegateError):
+                await unpin(own, fleet, half.session, name)
 
     worker = own.worker(fleet, Until.DONE, begin)
     await worker.run()
     wrong = tuple((group.place, error) for group, error in worker.wrong)
     summary = replace(
-        await _summary(app, fleet, worker.slots.names),
+        await _summary(app, fleet, worker.slots),
         wrong=wrong, applied=worker.slots.applied, migrations=worker.slots.migrations,
     )  # fmt: skip
     print_summary(summary, app.mask, as_json=as_json)
     return summary.exit_code
 
 
-async def _summary(app: App, fleet: Fleet, names: Sequence[str] | None = None) -> Summary:
-    """How the fleet stands, by the home half alone; `names` are those that the exit code is of.
+async def _summary(app: App, fleet: Fleet, slots: Slots | None = None) -> Summary:
+    """How the fleet stands, by the home half alone; the exit code is of the targets that the slots were for.
 
     Raises:
         RefusedError: It knows of no fleet.
     """
     async with app.session() as session:
         half = await known_half(session)
-        judged = None if names is None else await FleetTargets(session).outcomes(names)
-        return Summary(await half.counts(fleet.sources), await half.troubled(fleet.sources, LIMIT), judged=judged)
+        summary = Summary(await half.counts(fleet.sources), await half.troubled(fleet.sources, LIMIT))
+        if slots is None or slots.names is None:
+            return summary
+        outcomes = await FleetTargets(session).outcomes(slots.names)
+        halts = halts_of(summary.counts, await half.spent(slots.budgets), slots.budgets)
+        states = frozenset(each.state for each in outcomes)
+        return replace(summary, judged=states, left=left_of(outcomes, halts))
 
 
 def _check_kept(decision: PublishDecision, line: str, bundle: Bundle) -> None:

@@ -65,13 +65,13 @@ def _document(app: App, found: FleetCheckup) -> dict[str, object]:
 def _finding(app: App, trouble: Trouble) -> dict[str, object]:
     finding = trouble.finding
     return {
-        "where": trouble.where,
+        "where": app.mask(trouble.where),
         "targets": trouble.targets,
         "check": finding.check,
         "severity": finding.severity.value,
         "message": app.mask(finding.message),
         "advice": app.mask(finding.advice),
-        "sql": finding.sql,
+        "sql": app.mask(finding.sql),
     }
 
 

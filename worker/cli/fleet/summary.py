@@ -1,8 +1,9 @@
 """How a fleet stands, for a person and for a machine, and the exit code that follows from it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
+from worker.cli.fleet.left import Left
 from worker.cli.output import print_json, print_line
 from worker.core.fleet.count import Count
 from worker.core.status.masking import Mask
@@ -34,7 +35,8 @@ _WORST = (
 class Summary:
     """The fleet's targets by line and state, those that need a person, the groups that are wrong, what was done.
 
-    `judged` are the states that the exit code is of, where targets were named; None for all.
+    `judged` are the states that the exit code is of, where targets were named; None for all. `left` are those of the
+    named ones that were left as they are.
     """
 
     counts: tuple[Count, ...]
@@ -42,7 +44,8 @@ class Summary:
     wrong: tuple[tuple[str, TidegateError], ...] = ()
     applied: int = 0
     migrations: int = 0
-    judged: Mapping[str, int] | None = None
+    judged: frozenset[str] | None = None
+    left: tuple[Left, ...] = ()
 
     @property
     def states(self) -> dict[str, int]:
@@ -57,7 +60,7 @@ class Summary:
         """The worst of what came of the targets: 1, 6, 3, 2, 5, 4, in this order."""
         states = self.states if self.judged is None else self.judged
         found = {_EXITS[state] for state in states if state in _EXITS}
-        found |= {error.exit_code for _, error in self.wrong}
+        found |= {error.exit_code for _, error in self.wrong} | {each.code for each in self.left}
         return next((code for code in _WORST if code in found), ExitCode.OK)
 
 
@@ -91,6 +94,13 @@ def _document(summary: Summary, mask: Mask) -> dict[str, object]:
             }
             for each in summary.troubled
         ],
+        "left": [
+            {
+                "target": each.target, "line": each.line, "state": each.state,
+                "message": mask(each.message), "hint": mask(each.hint),
+            }
+            for each in summary.left
+        ],
         "misdeclared": [
             {"group": group, "message": mask(e.message), "hint": mask(e.hint)} for group, e in summary.wrong
         ],
@@ -104,6 +114,11 @@ def _lines(summary: Summary) -> Iterable[str]:
     for each in summary.troubled:
         yield f"{each.outcome:11}  {each.name}: {each.problem.message}"
         yield f"             {each.problem.hint}"
+    known = {each.name for each in summary.troubled}
+    for left in summary.left:
+        if left.target not in known:
+            yield f"{left.state:11}  {left.target}: {left.message}"
+            yield f"             {left.hint}"
     troubled = sum(count for state, count in summary.states.items() if state in _EXITS or state == "left_alone")
     if troubled > len(summary.troubled):
         yield f"… and {troubled - len(summary.troubled)} more"

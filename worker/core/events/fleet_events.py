@@ -32,3 +32,10 @@ class FleetHalted(Event):
     line: str
     failures: int
     budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class TargetLeft(Event):
+    """A worker is no longer at a target of its fleet: whatever was not told to its end there was cut off."""
+
+    level: ClassVar[Level] = Level.DEBUG

@@ -1,5 +1,6 @@
 """What a worker knows of a fleet as a whole, bounded however many targets there are: counts, halts, troubles."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from worker.core.fleet.count import Count
@@ -75,9 +76,16 @@ def in_states(counts: tuple[Count, ...], states: frozenset[str] | tuple[str, ...
     return sum(each.targets for each in counts if each.state in states and line in {None, each.line})
 
 
-def halt_of(counts: tuple[Count, ...], line: str, allowed: int | None) -> Halt | None:
-    """Whether a line is halted: its budget is used up, and something is left to do."""
-    failures, left = in_states(counts, BAD, line), in_states(counts, ("due",), line)
-    if allowed is None or failures < allowed or not left:
-        return None
-    return Halt(line, failures, allowed, left)
+def halts_of(
+    counts: tuple[Count, ...], spent: Mapping[str, int], budgets: Mapping[str, int | None]
+) -> tuple[Halt, ...]:
+    """Which lines are halted: the budget is used up, and something is left to do.
+
+    `spent` is what counts against the budgets, which is less than what failed once a person resumed the line.
+    """
+    due = {line: in_states(counts, ("due",), line) for line in budgets}
+    return tuple(
+        Halt(line, spent.get(line, 0), allowed, due[line])
+        for line, allowed in budgets.items()
+        if allowed is not None and spent.get(line, 0) >= allowed and due[line]
+    )

@@ -1,0 +1,158 @@
+"""Answers for single targets of a fleet: one question's end hurts no other, and few connections serve many."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import asyncpg
+import pytest
+
+from tests.fixtures.command_line import call
+from tests.fixtures.fleets import ONE
+from tests.fixtures.jobs import until
+from tests.fixtures.servers import Database, fresh_database
+from worker.cli.app import App
+from worker.cli.arguments import parse
+from worker.cli.fleet.app import FleetApp
+from worker.core.status.probe import Reading
+from worker.fleet.answers import Answers, Asked
+from worker.postgres.session import Session
+
+GROUPS = 20
+"""More than the connections that are used at once, and those that are kept."""
+
+SEATS = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name LIKE 'tidegate fleet %'"
+)
+HELD_UP = SEATS.replace("count(*)", "count(*) = $1") + " AND wait_event_type = 'Lock'"
+
+
+@pytest.fixture
+def far(database: Database) -> Iterator[Database]:
+    with fresh_database(database.server) as other:
+        yield other
+
+
+@pytest.fixture
+def asked(database: Database, far: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """A fleet with many groups in one database, each of which has a connection of its own."""
+    source, file = tmp_path / "migrations", tmp_path / "fleet.toml"
+    source.mkdir()
+    (source / "0001_a.up.sql").write_text(ONE["0001_a.up.sql"])
+    far.psql("".join(f"CREATE SCHEMA s{number};" for number in range(GROUPS)))
+    file.write_text(
+        "".join(
+            f'[[targets]]\nname = "g{number}"\ndatabase = {{ env = "FAR" }}\nschemas = ["s{number}"]\n'
+            for number in range(GROUPS)
+        )
+        + "[limits]\nper_server = 4\n"
+    )
+    monkeypatch.setenv("FAR", far.dsn)
+    # No test here is about how long a question may take, which it does on a machine that is busy.
+    for name in ("_ANSWER_SECONDS", "_HOME_SECONDS"):
+        monkeypatch.setattr(f"worker.fleet.answers.{name}", 60.0)
+    words = ("--fleet", str(file), "--database", database.dsn)
+    call("up", "--source", source, *words, FAR=far.dsn).is_fine()
+    own = FleetApp(App(parse(["status", *words])[1]))
+    return Asked(own.read(), own.doors, "tidegate", time.monotonic, str)
+
+
+@pytest.fixture
+def answers(asked: Asked) -> Answers:
+    return Answers(asked)
+
+
+def named(far: Database, number: int) -> str:
+    return f"g{number}/{far.name}/s{number}.schema_migrations"
+
+
+async def holding(far: Database) -> asyncpg.Connection:
+    """A session that has every reader of readiness wait."""
+    session = await far.connect()
+    await session.execute("BEGIN; LOCK TABLE tidegate.readiness IN ACCESS EXCLUSIVE MODE")
+    return session
+
+
+async def test_a_question_that_gives_up_waiting_leaves_the_connection_to_the_one_that_is_read_on(
+    answers: Answers, far: Database
+) -> None:
+    holder, watcher, found = await holding(far), await far.connect(), dict[str, Reading | None]()
+
+    async def ask(name: str) -> None:
+        found[name] = await answers.about(name)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, named(far, 0))
+        await until(watcher, HELD_UP, 1)
+        pid = await watcher.fetchval(SEATS.replace("count(*)", "pid"))
+        with anyio.move_on_after(0.2) as waiter:
+            await answers.about(named(far, 0))
+        await holder.execute("ROLLBACK")
+    assert waiter.cancelled_caught
+    reading = found[named(far, 0)]
+    assert reading is not None
+    assert (reading.away, reading.readiness is not None) == (None, True)
+    assert await watcher.fetchval(SEATS + " AND pid = $1", pid) == 1
+    await end(answers, holder, watcher)
+
+
+async def test_a_rush_of_questions_is_served_by_few_connections_and_fewer_are_kept(
+    answers: Answers, far: Database
+) -> None:
+    holder, watcher, found = await holding(far), await far.connect(), list[Reading | None]()
+
+    async def ask(number: int) -> None:
+        found.append(await answers.about(named(far, number)))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(GROUPS * 10):
+            tasks.start_soon(ask, number % GROUPS)
+        await until(watcher, HELD_UP, 16)
+        # All others have come to where they wait, and more than these there never are.
+        for _ in range(5):
+            assert await watcher.fetchval(SEATS) == 16
+            await watcher.execute("SELECT pg_sleep(0.02)")
+        await holder.execute("ROLLBACK")
+    assert len(found) == GROUPS * 10
+    assert all(reading is not None and reading.away is None and reading.readiness for reading in found)
+    await until(watcher, f"SELECT ({SEATS}) = 8")
+    await end(answers, holder, watcher)
+
+
+async def test_no_question_has_a_connection_once_the_worker_has_come_to_its_end(asked: Asked, far: Database) -> None:
+    begun, ended, watcher = anyio.Event(), anyio.Event(), await far.connect()
+    doors, opened, found = asked.doors, list[Session](), list[Reading | None]()
+
+    async def home() -> Session:
+        begun.set()
+        await ended.wait()
+        opened.append(await doors.home())
+        return opened[-1]
+
+    answers = Answers(replace(asked, doors=replace(doors, home=home)))
+
+    async def ask() -> None:
+        found.append(await answers.about(named(far, 0)))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        await begun.wait()
+        with anyio.move_on_after(0):
+            await answers.tidy()
+        await ask()
+        ended.set()
+    assert [reading is not None and reading.away is not None for reading in found] == [True, True]
+    assert [session.conn.is_closed() for session in opened] == [True]
+    await end(answers, watcher)
+
+
+async def end(answers: Answers, *sessions: asyncpg.Connection) -> None:
+    """Have the answers tidied away, and see that no connection is left."""
+    with anyio.move_on_after(0):
+        await answers.tidy()
+    await until(sessions[-1], f"SELECT ({SEATS}) = 0")
+    for session in sessions:
+        await session.close()
