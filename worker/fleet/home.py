@@ -7,6 +7,7 @@ import anyio
 
 from worker import control_schema
 from worker.errors import NoDatabaseError, RefusedError
+from worker.jobs.preflight import check_standing
 from worker.jobs.site import Site
 from worker.postgres.connection import close
 from worker.postgres.faults import DRIVER_ERRORS
@@ -77,11 +78,15 @@ class Home:
 
 
 async def have_control(session: Session, site: Site) -> None:
-    """Have the control schema of the session's database as new as this program.
+    """Have the control schema of the session's database as new as this program, and nothing of a stranger's on it.
 
     Raises:
-        RefusedError: The role may not write there; names the SQL to run.
+        RefusedError: The role may not write there, or somebody else's objects are there; names the SQL to run.
     """
     seen = await survey(session, session.control, "target_version")
     if not (seen.has_control and control_schema.covers(await control_versions(session))):
-        await control_schema.ensure(session, site.limits, site.readers)
+        if await control_schema.ensure(session, site.limits, site.readers):
+            return
+        seen = await survey(session, session.control, "target_version")
+    if seen.standing.intruders:
+        check_standing(seen.standing)
