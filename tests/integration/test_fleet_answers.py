@@ -51,6 +51,9 @@ def asked(database: Database, far: Database, tmp_path: Path, monkeypatch: pytest
         + "[limits]\nper_server = 4\n"
     )
     monkeypatch.setenv("FAR", far.dsn)
+    # No test here is about how long a question may take, which it does on a machine that is busy.
+    for name in ("_ANSWER_SECONDS", "_HOME_SECONDS"):
+        monkeypatch.setattr(f"worker.fleet.answers.{name}", 60.0)
     words = ("--fleet", str(file), "--database", database.dsn)
     call("up", "--source", source, *words, FAR=far.dsn).is_fine()
     own = FleetApp(App(parse(["status", *words])[1]))

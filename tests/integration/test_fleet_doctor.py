@@ -63,10 +63,10 @@ def test_an_unreachable_database_among_others_is_said_once_and_the_others_are_ch
 def test_a_target_whose_owner_lacks_rights_is_named_with_the_sql_that_helps(doctor: Doctor, database: Database) -> None:
     role = f"m_{database.name}"
     database.psql(
-        f"CREATE ROLE {role} LOGIN PASSWORD 'm'; GRANT CREATE ON DATABASE {database.name} TO {role};"
+        f"CREATE ROLE {role} LOGIN PASSWORD 'sesame'; GRANT CREATE ON DATABASE {database.name} TO {role};"
         f"GRANT USAGE, CREATE ON SCHEMA tenant_0, tenant_2 TO {role}"
     )
-    said = doctor(TENANTS, "--json", DB_URL=database.dsn_as(role, "m"))
+    said = doctor(TENANTS, "--json", DB_URL=database.dsn_as(role, "sesame"))
     (wrong,) = errors(said)
     assert (said.code, wrong["where"], wrong["targets"]) == (3, "tenant_1.schema_migrations", 1)
     assert "GRANT USAGE, CREATE ON SCHEMA" in wrong["sql"]
@@ -86,8 +86,10 @@ def test_a_secret_is_in_no_finding_whether_a_person_or_a_machine_reads_it(doctor
 
 def test_a_home_half_that_may_not_be_made_is_found_before_anything_runs(doctor: Doctor, database: Database) -> None:
     role = f"m_{database.name}"
-    database.psql(f"CREATE ROLE {role} LOGIN PASSWORD 'm'; GRANT ALL ON SCHEMA tenant_0, tenant_1, tenant_2 TO {role}")
-    said = doctor(TENANTS, "--json", DB_URL=database.dsn_as(role, "m"))
+    database.psql(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'sesame'; GRANT ALL ON SCHEMA tenant_0, tenant_1, tenant_2 TO {role}"
+    )
+    said = doctor(TENANTS, "--json", DB_URL=database.dsn_as(role, "sesame"))
     assert said.code == 3
     assert {each["where"] for each in errors(said)} >= {"the home half"}
 
