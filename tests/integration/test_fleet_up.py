@@ -111,6 +111,24 @@ def test_a_target_whose_owner_lacks_rights_is_refused_with_the_sql_that_helps(fl
     assert "GRANT USAGE, CREATE ON SCHEMA" in fleet.problem(document, "tenant_1.schema_migrations")["hint"]
 
 
+async def test_a_strangers_trigger_on_the_home_half_is_refused_before_anything_is_written(fleet: Fleet) -> None:
+    fleet.schemas(names(1))
+    fleet.declare(TENANTS)
+    fleet.up()
+    fleet.database.psql("""
+        CREATE FUNCTION public.planted() RETURNS trigger LANGUAGE plpgsql
+            AS 'BEGIN CREATE TABLE public.planted (); RETURN NEW; END';
+        CREATE TRIGGER planted BEFORE INSERT OR UPDATE ON tidegate.target FOR EACH ROW EXECUTE FUNCTION public.planted()
+    """)
+    fleet.schemas(["tenant_new"])
+
+    process = fleet.start("up", "--source", fleet.source)
+
+    assert process.wait() == 3, process.report()
+    assert "planted" in process.stderr
+    assert await fleet.database.fetchval("SELECT to_regclass('public.planted')") is None
+
+
 def test_an_unreachable_database_among_others_is_named_and_the_others_are_done(fleet: Fleet, second: Database) -> None:
     fleet.schemas(names(2))
     fleet.declare(

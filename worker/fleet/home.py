@@ -7,7 +7,7 @@ import anyio
 
 from worker import control_schema
 from worker.errors import NoDatabaseError, RefusedError
-from worker.jobs.preflight import check_standing
+from worker.jobs.preflight import check_sight
 from worker.jobs.site import Site
 from worker.postgres.connection import close
 from worker.postgres.faults import DRIVER_ERRORS
@@ -88,5 +88,4 @@ async def have_control(session: Session, site: Site) -> None:
         if await control_schema.ensure(session, site.limits, site.readers):
             return
         seen = await survey(session, session.control, "target_version")
-    if seen.standing.intruders:
-        check_standing(seen.standing)
+    check_sight(seen.standing)
