@@ -9,6 +9,7 @@ from contextlib import suppress
 import anyio
 import httpx
 import pytest
+from anyio.abc import SocketStream
 from anyio.from_thread import start_blocking_portal
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,13 +142,15 @@ async def test_many_connections_that_say_nothing_leave_room_for_a_probe_once_the
     request = b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
     async with serving(worker.app()) as port, anyio.create_task_group() as crowd:
 
-        async def silent() -> None:
-            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        async def silent(stream: SocketStream) -> None:
+            async with stream:
                 with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                     await stream.receive()
 
+        # One after the other: where the queue of the listening socket runs over, a client that says nothing never hears
+        # that the server does not know it.
         for _ in range(server.CONNECTIONS + 20):
-            crowd.start_soon(silent)
+            crowd.start_soon(silent, await anyio.connect_tcp("127.0.0.1", port))
         with anyio.fail_after(20):
             while not (await exchange(port, request)).startswith(b"HTTP/1.1 200 "):
                 await anyio.lowlevel.checkpoint()
