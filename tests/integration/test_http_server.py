@@ -11,6 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from tests.fixtures.http_face import Worker, client_of, exchange, serving
+from tests.fixtures.tools import missing
 from worker.core.status.snapshot import Snapshot
 from worker.errors import SettingError
 from worker.http import server
@@ -166,6 +167,6 @@ async def test_a_response_under_way_ends_and_one_that_hangs_is_cut() -> None:
 
 async def test_ipv6_and_ipv4_peers_are_both_served_on_all_addresses(worker: Worker) -> None:
     if not socket.has_ipv6:
-        pytest.skip("no IPv6 here")
+        missing("no IPv6 here")
     async with serving(worker.app(), "::") as port, httpx.AsyncClient() as client:
         assert (await client.get(f"http://127.0.0.1:{port}/status.json")).status_code == 200

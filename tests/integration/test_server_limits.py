@@ -16,6 +16,7 @@ from tests.fixtures.jobs import Said, failure, files, said
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, worker_on
+from tests.fixtures.tools import missing
 from tests.fixtures.workers import applied, eventually, finish, migrations_in, sleeping, start_worker, tables
 from worker.core.lock_keys import target_key
 from worker.core.target import Target
@@ -83,12 +84,12 @@ def small_disk(database: Database, tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "small"
     place.mkdir()
     if os.geteuid() != 0:
-        _missing("only root may mount a tmpfs")
+        missing("only root may mount a tmpfs")
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], check=False, capture_output=True, text=True
     )
     if mounted.returncode != 0:
-        _missing(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+        missing(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
     try:
         account = (database.server.home / "data").stat()
         os.chown(place, account.st_uid, account.st_gid)
@@ -97,12 +98,6 @@ def small_disk(database: Database, tmp_path: Path) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", place], check=True)
-
-
-def _missing(what: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(what, pytrace=False)
-    pytest.skip(what)
 
 
 async def test_a_full_disk_fails_the_migration_and_changes_nothing(database: Database, small_disk: Path) -> None:
