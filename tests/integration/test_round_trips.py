@@ -1,4 +1,4 @@
-"""What a run costs in round trips: one for each migration, one for each batch, and the same few besides."""
+"""What a run costs in round trips: a few for each message, one for each batch, and the same besides."""
 
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from tests.fixtures.workers import migrations_in, tables
 
 # A query whose answer is read is prepared first, and only then is the server ready for another one.
 BESIDES = 31
+# Of 2, 4, 8, 16, 32 and what is left, and as many more where a message took long.
+MESSAGES = 12
 
 
 def round_trips(server: Server, folder: Path, count: int, *flags: str) -> int:
@@ -27,9 +29,12 @@ def round_trips(server: Server, folder: Path, count: int, *flags: str) -> int:
 
 
 @pytest.mark.one_version
-def test_a_first_run_has_a_few_round_trips_and_one_more_for_each_migration(server: Server, tmp_path: Path) -> None:
+def test_a_first_run_has_a_few_round_trips_and_three_more_for_each_message_of_several_migrations(
+    server: Server, tmp_path: Path
+) -> None:
     assert round_trips(server, tmp_path, 1) <= BESIDES + 1
-    assert round_trips(server, tmp_path, 11) == round_trips(server, tmp_path / "again", 1) + 10
+    # By themselves come the first migration and, on a slow machine, others.
+    assert round_trips(server, tmp_path, 101) <= BESIDES + 1 + MESSAGES * 3
 
 
 @pytest.mark.one_version

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.fixtures.plans import a_bundle
 from worker.core.bundles.migration import Direction, Directives, Gate, Migration, Side, Transaction
-from worker.core.planning.batch import MOST_CHARACTERS, batches, is_joining
+from worker.core.planning.batch import MOST_CHARACTERS, batches, is_joining, joining, leading
 from worker.core.planning.plan import Adopt, Effect, Entry, Progress, Run
 from worker.core.sql.script import read_script
 
@@ -47,6 +47,23 @@ def test_a_batch_ends_only_where_it_must(given_effects: list[Effect], most: int)
         both = (*one, *other)
         fits = all(isinstance(effect, Run) and effect.migration.version % 3 > 0 for effect in both)
         assert not fits or len(one) == most
+
+
+@given(effects, st.integers(0, 19), st.integers(1, 5))
+def test_what_leads_from_a_place_on_is_never_nothing_and_never_more_than_was_said(
+    given_effects: list[Effect], place: int, most: int
+) -> None:
+    led = leading(given_effects, place, most, lambda run: run.migration.version % 3 > 0)
+
+    assert list(led) == given_effects[place : place + len(led)]
+    assert len(led) <= most
+    assert bool(led) is (place < len(given_effects))
+
+
+def test_what_goes_together_has_only_so_many_characters_in_all() -> None:
+    assert joining([up(1, "12345"), up(2, "12345"), up(3, "1")], lambda _: True, 10) == 2
+    assert joining([up(1, "12345678901")], lambda _: True, 10) == 0
+    assert joining([up(1), ADOPT, up(2)], lambda _: True, 1000) == 1
 
 
 def test_without_batches_no_file_is_read_for_them() -> None:

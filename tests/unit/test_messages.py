@@ -273,3 +273,14 @@ def test_no_target_can_leave_its_quotes_in_the_journal(table: str) -> None:
         parse_sql(messages.note(work(MIXED), segments(made)[1], SegmentState.INTENT).text)
     )
     assert made.held.target.name in set(constants(parse_sql(message.text)))
+
+
+def test_a_chain_is_whole_transactions_of_which_the_last_alone_waits_for_the_disk() -> None:
+    first, last = whole(work("SELECT 'a'")), whole(work("SELECT 'b'"))
+    unhurried = "SET LOCAL synchronous_commit = off; COMMIT"
+
+    chain = messages.chained([first, last])
+
+    assert chain == f"{first.text.replace('COMMIT;', f'{unhurried};')};\n{last.text}"
+    assert chain.count(unhurried) == 1
+    assert messages.chained([last]) == last.text

@@ -9,8 +9,8 @@ import anyio
 import asyncpg
 
 from worker.applier.locate import REPLAY_SECONDS, Refusal, failed
-from worker.applier.messages import Message, Timeouts, Work, anew
-from worker.applier.send import LateRefusalError, Unit, send, send_message, start_anew
+from worker.applier.messages import Message, Timeouts, Work
+from worker.applier.send import LateRefusalError, Unit, clear, send_message, start_anew
 from worker.applier.watch import Sent, Watch
 from worker.core.backoff import Backoff
 from worker.core.events.migration_events import MigrationRetried
@@ -19,7 +19,7 @@ from worker.core.running.recovery import Temper
 from worker.core.sql.script import Mode, Segment
 from worker.core.value import dataclass
 from worker.errors import MigrationFailedError
-from worker.postgres.faults import ConnectionLostError, Fault, fault_of, message_of, told
+from worker.postgres.faults import Fault, fault_of, told
 from worker.postgres.session import DrainedError
 
 _RETRY = Backoff(first=0.05, ceiling=5.0)
@@ -228,14 +228,7 @@ class Attempts:
             with suppress(asyncpg.UndefinedTableError):
                 is_committed = await self._session.conn.fetchval(message.proof)
         if is_committed:
-            try:
-                await send(self.work.held, anew().text)
-            except asyncpg.PostgresError as error:
-                raise ConnectionLostError(
-                    f"{self.work.file} is applied, and what it left in the session cannot be dropped: "
-                    f"{message_of(error)}",
-                    hint="the next run goes on with a new connection",
-                ) from error
+            await clear(self.work.held, f"{self.work.file} is applied")
         return is_committed
 
     def _is_repeatable(self, refused: Refused) -> bool:

@@ -24,6 +24,7 @@ _RESET_AND_PIN = f"{_RESET}; {PIN}"
 _DROP_SESSION_OBJECTS = "CLOSE ALL; UNLISTEN *; DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES"
 _BEGIN = "BEGIN;"
 _COMMIT = "COMMIT"
+_UNHURRIED = "SET LOCAL synchronous_commit = off"
 # A worker that is frozen between two portions keeps its table locks no longer; one that runs sends the next at once.
 _BETWEEN_PORTIONS = " SET LOCAL idle_in_transaction_session_timeout = '60s';"
 _SAVEPOINT = "tidegate_body"
@@ -153,6 +154,17 @@ def joined(messages: Sequence[Message]) -> Message:
     """
     inner = "; ".join([_inner(message) for message in messages])
     return Message(_BEGIN, "", f"{inner}; {_COMMIT}", proof=messages[-1].proof)
+
+
+def chained(messages: Sequence[Message]) -> str:
+    """Whole transactions one behind the other, of which the last one alone waits for the disk.
+
+    Its commit has the log of all that went before it written too. Where the server refuses one, those before it are
+    committed, and the rest is not begun.
+    """
+    *others, last = messages
+    unhurried = [replace(each, tail=f"{each.tail.removesuffix(_COMMIT)}{_UNHURRIED}; {_COMMIT}") for each in others]
+    return ";\n".join([each.text for each in (*unhurried, last)])
 
 
 def _inner(message: Message) -> str:

@@ -2,12 +2,13 @@
 
 from enum import Enum
 
+import anyio
 import asyncpg
 
 from worker.applier.messages import Message, anew
 from worker.core.checkpoint import Checkpoint
 from worker.core.sql.script import Segment
-from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, settle
+from worker.postgres.faults import DRIVER_ERRORS, ConnectionLostError, Fault, FencedError, fault_of, message_of, settle
 from worker.postgres.lock import Held, is_current
 from worker.postgres.session import Session
 from worker.postgres.statements import forget
@@ -83,9 +84,51 @@ async def _send_portions(session: Session, message: Message) -> None:
 
 
 async def start_anew(held: Held, segment: Segment | None) -> None:
-    """Before a segment is sent a second time; what earlier segments left in the session stays where it needs that."""
+    """Before a segment is sent a second time; what earlier segments left in the session stays where it needs that.
+
+    Raises:
+        ConnectionLostError: The server refuses to drop it, so that only the connection's end helps.
+    """
     if segment is None or not segment.needs_session:
+        await clear(held, "an attempt was rolled back")
+
+
+async def clear(held: Held, after: str) -> None:
+    """Drop what a body left in the session; `after` says in the error how things stand.
+
+    Raises:
+        ConnectionLostError: The server refuses that, so that only the connection's end helps.
+    """
+    try:
         await send(held, anew().text)
+    except asyncpg.PostgresError as error:
+        raise ConnectionLostError(
+            f"{after}, and what it left in the session cannot be dropped: {message_of(error)}",
+            hint="the next run goes on with a new connection",
+        ) from error
+
+
+async def send_chain(held: Held, message: str, seconds: float) -> asyncpg.PostgresError | TimeoutError | None:
+    """Send several whole transactions, once and for no longer than this; returns what stopped them, None for nothing.
+
+    Then those before are committed, and what is left in the session is dropped; the ledger says which those are.
+
+    Raises:
+        FencedError: Another worker has taken over.
+        ConnectionLostError: The connection broke.
+    """
+    stopped: asyncpg.PostgresError | TimeoutError | None = TimeoutError()
+    with anyio.move_on_after(seconds):
+        try:
+            await send(held, message, Unit.TRANSACTION)
+        except asyncpg.PostgresError as error:
+            stopped = error
+        except LateRefusalError as late:
+            stopped = late.error
+        else:
+            return None
+    await clear(held, "one of several migrations was stopped")
+    return stopped
 
 
 async def _raise_if_ours(held: Held, error: BaseException) -> None:

@@ -8,17 +8,15 @@ goes on the usual way, which reads everything anew and tells each error as it al
 from collections.abc import Sequence
 from dataclasses import replace
 
-import anyio
-import asyncpg
-
 from worker.applier.limits import Limits
-from worker.applier.messages import anew
-from worker.applier.send import LateRefusalError, Unit, send
+from worker.applier.messages import Work
+from worker.applier.pipeline import chain, patience
+from worker.applier.send import send_chain
+from worker.applier.steps import Step as Sent
+from worker.applier.steps import tell_done, works_of
 from worker.core.bundles.bundle import Bundle
-from worker.core.bundles.migration import Direction
 from worker.core.events.event import Outcome
 from worker.core.events.events import JobFinished, JobStarted, ReadinessSet
-from worker.core.events.migration_events import MigrationFinished, MigrationStarted
 from worker.core.planning.assess import assess
 from worker.core.planning.plan import Observed
 from worker.core.planning.readiness import Readiness
@@ -26,7 +24,7 @@ from worker.core.planning.reconcile import Action
 from worker.core.value import dataclass
 from worker.fleet.seats import reset
 from worker.fleet.sights import Glimpse
-from worker.fleet.steps import Step, message_of, steps_of
+from worker.fleet.steps import Step, steps_of
 from worker.jobs.decide import decide, decide_early
 from worker.jobs.look import View
 from worker.jobs.published import load, place_of
@@ -41,7 +39,6 @@ from worker.postgres.sight import see
 from worker.postgres.target_half import create_version_table_sql
 
 _SECONDS = 5.0
-_MILLIS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +126,15 @@ class ShortWay:
         self._check_signed(view, bundle, steps)
         began, wanted = self._session.clock(), view.wanted
         row, wanted_at = self._row(held, view, steps[-1].then), None if wanted is None else wanted.wanted_at
+        limits, works = self._site.limits, _works(held, bundle.label, steps, readiness_sql(held, row, wanted_at))
         # Another program may have made one since the glimpse, and applied migrations: then nothing of this is done.
-        first = "" if view.survey.has_table else create_version_table_sql(held.target)
-        last = readiness_sql(held, row, wanted_at)
-        limits = self._site.limits
-        seconds = patience(limits)
-        came_through = await _sent(held, message_of(held, bundle.label, steps, limits, (first, last)), seconds)
+        first = "" if view.survey.has_table else f"{create_version_table_sql(held.target)};\n"
+        stopped = await send_chain(held, f"{first}{chain(works, limits)}", seconds_of(limits))
         recorded = await recorded_under(held, wanted_at)
         session = held.session.bind(bundle=bundle.label)
-        _tell(session, steps, recorded)
-        if not came_through:
-            return Came(None, len(recorded), is_slow=self._session.clock() - began >= seconds)
+        _tell(session, works, recorded)
+        if stopped is not None:
+            return Came(None, len(recorded), is_slow=isinstance(stopped, TimeoutError))
         since = recorded[-1].since if row.lowest_pending is None else None
         session.emit(ReadinessSet(row.bundle or "", row.versions[-1], row.lowest_pending, since))
         session.emit(JobFinished(Outcome.SUCCEEDED, len(recorded), self._session.clock() - began))
@@ -176,35 +171,20 @@ class ShortWay:
         )
 
 
-def patience(limits: Limits) -> float:
-    """How many seconds a message may take: nobody sees whom it keeps waiting, so half of what a seen one may."""
-    budget = limits.block_budget_ms
-    return min(_SECONDS, budget / 2 / _MILLIS) if budget else _SECONDS
+def _works(held: Held, label: str, steps: Sequence[Step], last: str) -> tuple[Work, ...]:
+    """What is sent; `last` goes into the last one's transaction."""
+    sent = [Sent(step.run, step.then.highest) for step in steps]
+    return works_of(held, label, (*sent[:-1], replace(sent[-1], also=(last,))))
 
 
-async def _sent(held: Held, message: str, seconds: float) -> bool:
-    """Send it, and tell whether all of it came through; what it left in the session otherwise is dropped."""
-    with anyio.move_on_after(seconds):
-        try:
-            await send(held, message, Unit.TRANSACTION)
-        except (asyncpg.PostgresError, LateRefusalError):
-            pass
-        else:
-            return True
-    await send(held, anew().text)
-    return False
-
-
-def _tell(session: Session, steps: Sequence[Step], recorded: Sequence[Recorded]) -> None:
+def _tell(session: Session, works: Sequence[Work], recorded: Sequence[Recorded]) -> None:
     """Say what was done, in the words of a run; what was not comes the usual way."""
-    done = {each.version: each.duration_ms / 1000 for each in recorded}
-    told = [step for step in steps if step.run.migration.version in done]
-    if told:
-        first, last = steps[0].run.migration.version, steps[-1].run.migration.version
-        session.emit(JobStarted(len(steps), first, last))
-    for step in told:
-        migration, up, mode = step.run.migration, Direction.UP.value, step.script.mode.value
-        version, name = migration.version, migration.name
-        session.emit(MigrationStarted(version, name, up, mode, len(step.script.segments), step.statements))
-        seconds = done[version]
-        session.emit(MigrationFinished(version, name, up, mode, Outcome.SUCCEEDED, seconds, 0, 0.0, 0.0))
+    durations = {each.version: each.duration_ms for each in recorded}
+    if any(work.migration.version in durations for work in works):
+        session.emit(JobStarted(len(works), works[0].migration.version, works[-1].migration.version))
+    tell_done(session.emit, works, durations)
+
+
+def seconds_of(limits: Limits) -> float:
+    """How many seconds a target's message may take."""
+    return patience(limits, _SECONDS)

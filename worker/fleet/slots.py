@@ -15,7 +15,7 @@ from worker.errors import TidegateError
 from worker.fleet.ends import BAD, Ends, end_of, out_of_reach, reported, unsettled
 from worker.fleet.home import Home
 from worker.fleet.seats import Seat, Seats, reset
-from worker.fleet.short_way import Came, ShortWay, patience
+from worker.fleet.short_way import Came, ShortWay, seconds_of
 from worker.fleet.sights import Sights
 from worker.fleet.terms import Terms
 from worker.jobs.bring import bring
@@ -246,7 +246,7 @@ class Slots:
         return Brought(report, before + len(report.applied))
 
     async def _short(self, way: ShortWay, claim: Claim) -> Came:
-        began, limit = self._terms.clock(), patience(self._terms.site.limits)
+        began, limit = self._terms.clock(), seconds_of(self._terms.site.limits)
         try:
             came = await way.bring()
         except ConnectionLostError:

@@ -2,14 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from worker.applier.batch import Step, joins, run_batch
+from worker.applier import pipeline
+from worker.applier.batch import run_batch
 from worker.applier.limits import Share
 from worker.applier.run import Applier, applying
+from worker.applier.steps import Step, joins
 from worker.core.bundles.bundle import Bundle
 from worker.core.bundles.migration import Direction, Gate
 from worker.core.events.events import LedgerAdopted, ReadinessSet
 from worker.core.planning.assess import assess
-from worker.core.planning.batch import batches
+from worker.core.planning.batch import batches, leading
+from worker.core.planning.pace import Pace
 from worker.core.planning.plan import Adopt, Effect, Observed, Pending, Run, after
 from worker.core.planning.readiness import Readiness, served_bundles
 from worker.jobs.look import View
@@ -80,9 +83,10 @@ class Execution:
             await self._half.ensure_version_table()
         async with applying(self._held, self._bundle.label, self._limits) as applier:
             try:
-                for batch in batches(pending.effects, self._limits.batch, joins):
-                    self._check_draining()
-                    await self._several(applier, batch, pin)
+                if self._limits.batch > 1:
+                    await self._batched(applier, pending, pin)
+                else:
+                    await self._pipelined(applier, pending, pin)
             except DrainedError:
                 await self.write_readiness()
                 raise
@@ -91,7 +95,37 @@ class Execution:
         if self._held.session.draining():
             raise DrainedError
 
-    async def _several(self, applier: Applier, batch: tuple[Effect, ...], pin: str | None) -> None:
+    async def _pipelined(self, applier: Applier, pending: Pending, pin: str | None) -> None:
+        """Send as many in one message as come back soon; what stops such a message runs by itself after that."""
+        pace, place, clock = Pace(), 0, self._held.session.clock
+        while place < len(pending.effects):
+            self._check_draining()
+            led = leading(pending.effects, place, pace.size, joins, pipeline.MOST_CHARACTERS)
+            began = clock()
+            done = await self._several(applier, led, pin)
+            pace = pace.after(done, clock() - began) if done == len(led) else Pace()
+            place += done
+
+    async def _several(self, applier: Applier, led: tuple[Effect, ...], pin: str | None) -> int:
+        """Run the effects, and tell how many of them are done."""
+        runs = [effect for effect in led if isinstance(effect, Run)]
+        if len(runs) <= 1:
+            await self._one(applier, led[0], pin, Share.WHOLE)
+            return 1
+        applied = await pipeline.run_pipeline(applier, self._steps(runs, pin))
+        done = [effect for effect in runs if effect.migration.version in applied]
+        for effect in done:
+            self._done(effect)
+        if len(done) < len(runs):
+            await self._check_unchanged()
+        return len(done)
+
+    async def _batched(self, applier: Applier, pending: Pending, pin: str | None) -> None:
+        for batch in batches(pending.effects, self._limits.batch, joins):
+            self._check_draining()
+            await self._batch(applier, batch, pin)
+
+    async def _batch(self, applier: Applier, batch: tuple[Effect, ...], pin: str | None) -> None:
         """Run a batch in one transaction, or one after the other what could not be committed so."""
         share = Share.WHOLE
         applied: frozenset[int] = frozenset()
@@ -108,7 +142,7 @@ class Execution:
                 await self._one(applier, effect, pin, share)
 
     async def _check_unchanged(self) -> None:
-        """Plan no further where another program was at the target while a body of the batch had dropped the lock.
+        """Plan no further where another program was at the target while a body had dropped the lock.
 
         Raises:
             FencedError: It was; look again.

@@ -1,6 +1,6 @@
 """What a plan shows, and the words in which it is told on a terminal and elsewhere alike."""
 
-from worker.applier.batch import joins
+from worker.applier.steps import joins
 from worker.core.amounts import count_text, size_text
 from worker.core.checks.lint import Remark
 from worker.core.planning.batch import batches

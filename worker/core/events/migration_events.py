@@ -120,6 +120,26 @@ class BatchUndone(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PipelineStarted(Event):
+    """Migrations are sent in one message, each a transaction of its own; they are told when the last is committed."""
+
+    first: int
+    last: int
+    migrations: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineStopped(Event):
+    """Some of them are applied; the next runs by itself. `cause` is a SQLSTATE, or `slow`."""
+
+    first: int
+    last: int
+    migrations: int
+    applied: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class MigrationFinished(Event):
     """The canonical line of a migration."""
 

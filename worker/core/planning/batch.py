@@ -1,7 +1,7 @@
-"""Which migrations share one transaction, where a person asked for that."""
+"""Which migrations are sent together: in one transaction where a person asked for that, else as one message."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from worker.core.bundles.migration import Direction, Directives
 from worker.core.pattern import pattern
@@ -14,26 +14,35 @@ MOST_CHARACTERS = 4_000_000
 """Of the files of one batch: all of it is one message, which the server keeps in memory while it runs."""
 
 
-def batches(effects: Iterable[Effect], most: int, joins: Callable[[Run], bool]) -> Iterator[tuple[Effect, ...]]:
+def batches(effects: Sequence[Effect], most: int, joins: Callable[[Run], bool]) -> Iterator[tuple[Effect, ...]]:
     """Cut effects into batches of up to `most` that stand one behind the other; what joins no batch stands alone."""
-    batch: list[Effect] = []
+    place = 0
+    while place < len(effects):
+        batch = leading(effects, place, most, joins)
+        yield batch
+        place += len(batch)
+
+
+def leading(
+    effects: Sequence[Effect], place: int, most: int, joins: Callable[[Run], bool], characters: int = MOST_CHARACTERS
+) -> tuple[Effect, ...]:
+    """The effects from `place` on that go together: up to `most`, of so many characters; the first one always."""
+    following = effects[place : place + most]
+    return tuple(following[: max(1, joining(following, joins, characters)) if most > 1 else 1])
+
+
+def joining(effects: Sequence[Effect], joins: Callable[[Run], bool], characters: int) -> int:
+    """How many of the first of these effects can go together, with no more than so many characters in all."""
     size = 0
-    for effect in effects:
-        is_joining, length = isinstance(effect, Run) and most > 1 and joins(effect), _length(effect)
-        if batch and not (is_joining and len(batch) < most and size + length <= MOST_CHARACTERS):
-            yield tuple(batch)
-            batch, size = [], 0
-        batch.append(effect)
-        size += length
-        if not is_joining:
-            yield tuple(batch)
-            batch, size = [], 0
-    if batch:
-        yield tuple(batch)
+    for place, effect in enumerate(effects):
+        size += _length(effect)
+        if size > characters or not (isinstance(effect, Run) and joins(effect)):
+            return place
+    return len(effects)
 
 
 def is_joining(run: Run, script: Script) -> bool:
-    """Whether a migration can share a transaction: it needs none of its own, has no say in how it runs, and goes up.
+    """Whether a migration can go together with others: it goes up, has no say in how it runs, and is one transaction.
 
     What constraints wait for is the transaction's affair, and would hold for the migrations behind it.
     """

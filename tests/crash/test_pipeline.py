@@ -1,0 +1,93 @@
+"""A worker is killed while several migrations are in one message: the first ones are there afterwards, and no half."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.halts import halted
+from tests.fixtures.processes import StartTidegate
+from tests.fixtures.scenes import nothing_is_left
+from tests.fixtures.servers import Database
+from tests.fixtures.workers import applied, eventually, finish, migrations_in, sleeping, tables
+
+COUNT = 12
+# Sleeps only where nobody has marked the database.
+SLEEPING = "CREATE TABLE t3 (a int); SELECT pg_sleep(60) WHERE to_regclass('mark') IS NULL"
+STATE = "SELECT array_agg(version ORDER BY version) FROM tidegate.ledger WHERE target LIKE 'public.%'"
+NUMBERS = "SELECT substr(relname, 2)::int AS v FROM pg_class WHERE relname ~ '^t[0-9]+$'"
+TABLES = f"SELECT array_agg(v ORDER BY v) FROM ({NUMBERS}) AS x"
+READY = f"SELECT tidegate.ready(at_least => {COUNT})"
+
+
+def source_in(folder: Path, count: int = COUNT) -> Path:
+    return migrations_in(folder, tables(*range(1, count + 1)))
+
+
+def highest(database: Database) -> int:
+    """The version up to which everything is applied, as ledger, history, version table and schema say alike."""
+    rows = database.psql(STATE)
+    last = len(rows.split(",")) if rows else 0
+    assert rows == ("{" + ",".join(map(str, range(1, last + 1))) + "}" if last else "")
+    assert database.psql(STATE.replace("ledger", "history")) == rows
+    assert database.psql("SELECT version, dirty FROM schema_migrations") == (f"{last}|f" if last else "")
+    assert database.psql(TABLES) == rows
+    return last
+
+
+def up(tidegate: StartTidegate, database: Database, source: Path) -> None:
+    finish(tidegate("up", "--source", source, env={"DB_URL": database.dsn}))
+
+
+def test_a_kill_in_the_middle_of_a_message_leaves_those_before_it_and_the_next_up_applies_the_rest(
+    tidegate: StartTidegate, database: Database, tmp_path: Path
+) -> None:
+    source = migrations_in(tmp_path / "sql", tables(*range(1, COUNT + 1)) | {3: SLEEPING})
+    process = tidegate("up", "--source", source, env={"DB_URL": database.dsn})
+    eventually(lambda: len(sleeping(database)) == 1, "the third one sleeps")
+
+    process.kill()
+    assert process.wait() == -9
+
+    nothing_is_left(database)
+    assert highest(database) == 2
+    assert database.psql(READY) == "f"
+    database.psql("CREATE TABLE mark ()")
+    up(tidegate, database, source)
+    assert highest(database) == COUNT
+
+
+# The control schema is made by the first message of a first run, and the first migration runs by itself.
+@pytest.mark.parametrize("times", [3, 4, 5])
+@pytest.mark.parametrize("name", ["sending", "sent"])
+def test_a_kill_around_each_message_leaves_the_first_ones_and_the_next_up_applies_the_rest(
+    tidegate: StartTidegate, database: Database, tmp_path: Path, name: str, times: int
+) -> None:
+    source = source_in(tmp_path / "sql")
+    process = halted(tidegate, database.dsn, source, name, times)
+
+    process.kill()
+    process.wait()
+
+    nothing_is_left(database)
+    left = highest(database)
+    assert left >= 1
+    assert database.psql(READY) == "f"
+    up(tidegate, database, source)
+    assert highest(database) == COUNT
+    assert applied(database) == [str(version) for version in range(1, COUNT + 1)]
+
+
+def test_a_server_that_crashes_in_the_middle_of_a_message_keeps_a_beginning_and_the_run_goes_on(
+    tidegate: StartTidegate, database: Database, tmp_path: Path
+) -> None:
+    source = migrations_in(tmp_path / "sql", tables(*range(1, COUNT + 1)) | {3: SLEEPING})
+    up(tidegate, database, source_in(tmp_path / "first", 1))
+    process = tidegate("up", "--source", source, env={"DB_URL": database.dsn})
+    eventually(lambda: len(sleeping(database)) == 1, "the third one sleeps")
+
+    # What is marked waits for the disk, and with it all that was committed before.
+    database.psql("CREATE TABLE mark ()")
+    database.server.restart()
+
+    finish(process)
+    assert highest(database) == COUNT
