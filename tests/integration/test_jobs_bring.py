@@ -46,7 +46,9 @@ async def test_eight_sessions_at_once_on_an_empty_database_apply_once(database: 
     assert (
         await database.fetchval("SELECT count(*) FROM tidegate.history WHERE target = 'public.schema_migrations'") == 2
     )
-    assert await database.fetchval("SELECT epoch FROM tidegate.fence WHERE target = 'public.schema_migrations'") == 1
+    # Who looked before the work was done, and found the lock free after it, raises the epoch and writes nothing else.
+    epoch = await database.fetchval("SELECT epoch FROM tidegate.fence WHERE target = 'public.schema_migrations'")
+    assert epoch in range(1, 9)
 
 
 async def test_a_look_that_finds_nothing_to_do_costs_two_queries(database: Database) -> None:

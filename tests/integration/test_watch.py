@@ -61,6 +61,7 @@ def test_ctrl_c_ends_it_cleanly(database: Database, on_terminal: OnTerminal) -> 
 def test_a_lost_database_is_said_and_found_again(database: Database, on_terminal: OnTerminal) -> None:
     watch = on_terminal("status", "--watch", env={"DB_URL": database.dsn})
     watch.shows("Ctrl-C ends")
+    watch.shows("public.schema_migrations")
 
     database.server.stop()
     seen = watch.shows("the database is away")
