@@ -6,9 +6,9 @@ from dataclasses import replace
 import asyncpg
 
 from worker.applier.limits import Limits
-from worker.applier.messages import Message, Timeouts, Work, final, joined
-from worker.applier.run import read
+from worker.applier.messages import Message, Timeouts, Work, joined
 from worker.applier.send import LateRefusalError, Unit, send
+from worker.applier.steps import message_of, script_of, timeouts_of
 from worker.core.bundles.bundle import Bundle
 from worker.core.bundles.migration import Direction
 from worker.core.sql.script import Mode
@@ -36,7 +36,7 @@ async def run_together(works: Sequence[Work], limits: Limits) -> bool:
         FencedError: Another worker has taken over; nothing was committed.
         ConnectionLostError: The connection broke; the ledger says whether the commit came through.
     """
-    timeouts = Timeouts(limits.lock_timeout_ms, 0, limits.statement_timeout_ms)
+    timeouts = timeouts_of(limits)
     message = joined([_message(work, timeouts) for work in works])
     try:
         await send(works[-1].held, message.text, Unit.TRANSACTION)
@@ -46,7 +46,6 @@ async def run_together(works: Sequence[Work], limits: Limits) -> bool:
 
 
 def _message(work: Work, timeouts: Timeouts) -> Message:
-    script = read(work.migration, work.direction)
-    if script.mode is Mode.JOURNALLED:
+    if script_of(work).mode is Mode.JOURNALLED:
         raise AssertionError(f"no single transaction can hold {work.file}")
-    return final(work, next(iter(script.segments), None), timeouts)
+    return message_of(work, timeouts)
