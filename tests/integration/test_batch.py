@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from tests.fixtures.command_line import call
-from tests.fixtures.jobs import TARGET, Said, files, gone, said, until
+from tests.fixtures.jobs import LEAKY, PROOF, TARGET, files, gone, making, nothing_leaked, of, said, until
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, Worker, worker_on
 from tests.fixtures.workers import migrations_in, tables
@@ -32,16 +32,6 @@ BATCHED = replace(SITE, limits=replace(LIMITS, batch=100))
 TRANSACTIONS = (
     "SELECT count(DISTINCT xmin::text) FROM tidegate.ledger WHERE target = 'public.schema_migrations' AND version < $1"
 )
-
-
-def making(*versions: int) -> dict[str, str]:
-    """Migrations that make one table each."""
-    return {str(version): f"CREATE TABLE t{version} (a int)" for version in versions}
-
-
-def of(*versions: int) -> Said:
-    """What a database says once these are applied, in this order."""
-    return Said((versions[-1], False), versions, tuple((version, "up") for version in versions), ())
 
 
 async def run(database: Database, contents: Mapping[str, str], site: Site = BATCHED) -> tuple[Report, Worker]:
@@ -160,21 +150,10 @@ async def test_a_migration_with_needs_of_its_own_ends_a_batch_and_runs_by_itself
 
 
 async def test_what_a_migration_set_in_the_session_is_gone_for_the_next_one_of_its_batch(database: Database) -> None:
-    leaky = (
-        "SET search_path = pg_catalog; SET statement_timeout = '7s'; CREATE TEMP TABLE leak (a int);"
-        "PREPARE leak AS SELECT 1; SET ROLE pg_monitor"
-    )
-    proof = (
-        "CREATE TABLE proof AS SELECT current_user::text AS role, current_setting('statement_timeout') AS timeout,"
-        " to_regclass('leak') AS leak, (SELECT count(*) FROM pg_prepared_statements) AS prepared"
-    )
-
-    _, worker = await run(database, {"1": leaky, "2": proof, "3": "SELECT 3"})
+    _, worker = await run(database, {"1": LEAKY, "2": PROOF, "3": "SELECT 3"})
 
     assert worker.recorded.of(BatchUndone) == []
-    (row,) = await database.fetch("SELECT * FROM public.proof")
-    assert (row["timeout"], row["leak"], row["prepared"]) == ("0", None, 0)
-    assert row["role"] != "pg_monitor"
+    assert await nothing_leaked(database)
 
 
 async def test_a_hidden_end_of_the_transaction_commits_nothing_of_the_batch(database: Database) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from tests.fixtures.jobs import TARGET, Said, files, gone, said, until
+from tests.fixtures.jobs import LEAKY, PROOF, TARGET, files, gone, making, nothing_leaked, of, said, until
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, Worker, worker_on
 from worker.core.events.event import Outcome
@@ -31,16 +31,6 @@ LEDGER = f"FROM tidegate.ledger WHERE target = '{TARGET}'"
 ASLEEP = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep')"
 QUICK = 1000
 """How many times quicker than it is a run thinks that it is: how many go together then does not depend on the load."""
-
-
-def making(*versions: int) -> dict[str, str]:
-    """Migrations that make one table each."""
-    return {str(version): f"CREATE TABLE t{version} (a int)" for version in versions}
-
-
-def of(*versions: int) -> Said:
-    """What a database says once these are applied, in this order."""
-    return Said((versions[-1], False) if versions else None, versions, tuple((v, "up") for v in versions), ())
 
 
 @asynccontextmanager
@@ -178,21 +168,10 @@ async def test_one_with_needs_of_its_own_runs_by_itself_between_two_messages(dat
 
 
 async def test_what_one_set_in_the_session_is_gone_for_the_next_one_of_its_message(database: Database) -> None:
-    leaky = (
-        "SET search_path = pg_catalog; SET statement_timeout = '7s'; CREATE TEMP TABLE leak (a int);"
-        "PREPARE leak AS SELECT 1; SET ROLE pg_monitor"
-    )
-    proof = (
-        "CREATE TABLE proof AS SELECT current_user::text AS role, current_setting('statement_timeout') AS timeout,"
-        " to_regclass('leak') AS leak, (SELECT count(*) FROM pg_prepared_statements) AS prepared"
-    )
-
-    worker = await run(database, making(1) | {"2": leaky, "3": proof})
+    worker = await run(database, making(1) | {"2": LEAKY, "3": PROOF})
 
     assert together(worker) == [(2, 3)]
-    (row,) = await database.fetch("SELECT * FROM public.proof")
-    assert (row["timeout"], row["leak"], row["prepared"]) == ("0", None, 0)
-    assert row["role"] != "pg_monitor"
+    assert await nothing_leaked(database)
 
 
 async def test_one_that_drops_the_advisory_lock_fails_and_those_before_it_stay(database: Database) -> None:
