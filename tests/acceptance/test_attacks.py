@@ -87,6 +87,7 @@ FORGERIES = (
     "UPDATE tidegate.readiness SET bundles = '{x}'",
     "UPDATE tidegate.fence SET epoch = 99",
     "SELECT tidegate.hold_fence('public.schema_migrations', 1, NULL)",
+    "SELECT tidegate.record_applied('public.schema_migrations', 1, NULL, 9, 'x', 'x', 'x', 'x', 'x', 0, NULL)",
     "CREATE TRIGGER x BEFORE UPDATE ON tidegate.ledger EXECUTE FUNCTION suppress_redundant_updates_trigger()",
     "CREATE RULE x AS ON INSERT TO tidegate.ledger DO INSTEAD NOTHING",
     "CREATE FUNCTION tidegate.ready(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'",

@@ -72,10 +72,10 @@ def test_a_line_that_is_cut_behind_a_message_leaves_a_whole_state_and_the_next_r
 @pytest.mark.parametrize(
     ("manner", "unanswered", "has_happened"),
     [
-        (Manner.TRANSACTIONAL, b".ledger (", lambda now: now.ledger == [1, 2]),
+        (Manner.TRANSACTIONAL, b".record_applied(", lambda now: now.ledger == [1, 2]),
         (Manner.JOURNALLED, b"'intent'", lambda now: now.begun == [1]),
         (Manner.JOURNALLED, b"CREATE INDEX CONCURRENTLY", lambda now: now.parts == [1, 1, 0]),
-        (Manner.JOURNALLED, b".ledger (", lambda now: now.ledger == [1, 2]),
+        (Manner.JOURNALLED, b".record_applied(", lambda now: now.ledger == [1, 2]),
     ],
     ids=["the commit", "an intent", "a lone statement", "the last commit"],
 )

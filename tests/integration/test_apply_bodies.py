@@ -43,6 +43,7 @@ UNDONE = {
     "a raised epoch": "UPDATE tidegate.fence SET epoch = epoch + 1",
     "a missing fence": "DELETE FROM tidegate.fence",
     "a fence that nobody may ask": "DROP FUNCTION tidegate.hold_fence",
+    "a record that nobody may make": "DROP FUNCTION tidegate.record_applied",
     "a ledger with another column": "ALTER TABLE tidegate.ledger RENAME COLUMN epoch TO era",
     "a ledger that takes nothing": "ALTER TABLE tidegate.ledger ADD CHECK (version < 2)",
     "a history that is gone": "DROP TABLE tidegate.history",

@@ -133,6 +133,8 @@ async def test_readers_get_what_the_gate_needs_and_nothing_else(database: Databa
         assert readable == ["readiness"]
         for sql in (
             "SELECT tidegate.hold_fence('public.schema_migrations', 1, NULL)",
+            "SELECT tidegate.record_applied('public.schema_migrations', 1, NULL, 9, '', '', '', '', '', 0, NULL)",
+            "SELECT tidegate.recorded_at('public.schema_migrations', 1)",
             "UPDATE tidegate.readiness SET bundle = 'x'",
             "CREATE TABLE tidegate.mine ()",
             "SELECT nextval('tidegate.wanted_seq')",

@@ -20,6 +20,7 @@ MARK = (
     "INSERT INTO tidegate.ledger (target, version, name, bundle, origin, mode, worker, epoch) "
     "VALUES ('public.schema_migrations', 99, 'late', 'b', 'applied', 'transactional', 'stale', 1)"
 )
+RECORD = "record_applied({}, 98, 'm98', NULL, 'b', 'transactional', 'stale', 0, NULL)"
 
 
 async def prepared(worker: Worker) -> Held:
@@ -31,7 +32,7 @@ async def prepared(worker: Worker) -> Held:
 
 
 async def marked(database: Database) -> int:
-    count = await database.fetchval("SELECT count(*) FROM tidegate.ledger WHERE version = 99")
+    count = await database.fetchval("SELECT count(*) FROM tidegate.ledger WHERE version IN (98, 99)")
     assert isinstance(count, int)
     return count
 
@@ -55,20 +56,21 @@ async def test_a_raise_waits_for_a_fenced_transaction_in_flight_and_its_row_is_s
 
 
 @pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
-async def test_a_stale_epoch_commits_nothing(database: Database, isolation: str) -> None:
+@pytest.mark.parametrize("call", ["hold_fence({})", RECORD])
+async def test_a_stale_epoch_commits_nothing(database: Database, isolation: str, call: str) -> None:
     async with worker_on(database, name="a") as old, worker_on(database, name="b") as new:
         held = await prepared(old)
-        conn = old.session.conn
+        conn, entitled = old.session.conn, f"SELECT tidegate.{call.format(held.fence_arguments)}"
         await conn.execute(f"BEGIN ISOLATION LEVEL {isolation}; {MARK}")
         await raise_fence(new.session, NO_KEYS, TARGET, 0)
 
         # A snapshot taken before the raise cannot lock the newer row (40001); a new attempt then finds the epoch.
         with pytest.raises(asyncpg.PostgresError) as caught:
-            await conn.execute(f"{held.fence_sql}; COMMIT")
+            await conn.execute(f"{entitled}; COMMIT")
         assert caught.value.sqlstate == ("TG001" if isolation == "READ COMMITTED" else "40001")
         await conn.execute("ROLLBACK")
         with pytest.raises(asyncpg.PostgresError) as again:
-            await conn.execute(f"BEGIN ISOLATION LEVEL {isolation}; {MARK}; {held.fence_sql}; COMMIT")
+            await conn.execute(f"BEGIN ISOLATION LEVEL {isolation}; {MARK}; {entitled}; COMMIT")
         assert again.value.sqlstate == "TG001"
         await conn.execute("ROLLBACK")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pglast import ast, parse_sql, split
 
@@ -22,6 +22,8 @@ TIMEOUTS = Timeouts(lock_ms=250, patient_ms=2000, statement_ms=60_000)
 TARGET = Target("public", "schema_migrations")
 FENCE = 'SELECT "tidegate".hold_fence('
 JOURNAL = 'INSERT INTO "tidegate".journal'
+APPLIED = 'SELECT "tidegate".record_applied('
+TEXTS = {"target": 0, "name": 4, "checksum": 5, "bundle": 6, "mode": 7, "worker": 8}
 BOTH = "CREATE TABLE a (x int);\nINSERT INTO a VALUES (1)"
 MIXED = "SET search_path = app;\nCREATE TABLE a (x int);\nCREATE INDEX CONCURRENTLY i ON a (x);\nANALYZE a"
 # No NUL, which no file name and no text of Postgres holds, and no half of a surrogate pair.
@@ -81,15 +83,23 @@ def constants(node: Any) -> Iterator[str]:
                 yield from constants(getattr(node, name))
 
 
-def recorded(message: Message) -> Mapping[str, str | None]:
-    """The constants that the record of a migration holds, by column."""
+def record_of(message: Message) -> ast.FuncCall:
+    """The call that records a migration as applied."""
     for raw in parse_sql(message.text):
-        statement = raw.stmt
-        if isinstance(statement, ast.InsertStmt) and statement.relation.relname == "history":
-            ledger = statement.withClause.ctes[0].ctequery
-            columns = (ledger.selectStmt if isinstance(ledger, ast.InsertStmt) else ledger).targetList
-            return {column.name: next(constants(column.val), None) for column in columns if column.name}
+        match raw.stmt:
+            case ast.SelectStmt(targetList=(ast.ResTarget(val=ast.FuncCall() as call),)) if call.args:
+                return call
+            case _:
+                continue
     raise AssertionError("nothing is recorded")
+
+
+def recorded(message: Message) -> Mapping[str, str | None]:
+    """The texts that the record of a migration holds, by parameter."""
+    arguments = record_of(message).args
+    assert arguments is not None
+    assert len(arguments) == 11
+    return {name: next(constants(arguments[place]), None) for name, place in TEXTS.items()}
 
 
 bodies = st.sampled_from(
@@ -155,9 +165,7 @@ def test_a_migration_is_one_transaction_with_the_fence_before_its_records() -> N
         "RESET ALL",
         "SET search_path = pg_catalog, pg_temp",
         "SET LOCAL lock_timeout",
-        "SELECT \"tidegate\".hold_fence('public.schema_migrations', 7, 11)",
-        "WITH kept AS",
-        'DELETE FROM "tidegate".journal',
+        "SELECT \"tidegate\".record_applied('public.schema_migrations', 7, 11, 3, 'orders', ",
         f"DELETE FROM {TARGET.relation}",
         f"INSERT INTO {TARGET.relation}",
         "COMMIT",
@@ -227,20 +235,34 @@ def test_discard_all_keeps_the_locks() -> None:
     assert {"RESET ALL", "DEALLOCATE ALL", "DISCARD TEMP", "DISCARD PLANS"} <= set(found)
 
 
+@pytest.mark.parametrize("half", ["target", "home"])
+def test_the_control_schemas_own_migrations_need_no_function_but_the_fences(half: str) -> None:
+    found = statements(whole(work(at=held(Target("tidegate", f"{half}_version")))))
+    assert index_of(found, FENCE) < index_of(found, "WITH kept") < index_of(found, 'DELETE FROM "tidegate".journal')
+    assert not [statement for statement in found if "record_applied" in statement]
+
+
+def test_what_follows_in_the_same_message_took_the_time_since_the_record_before_it() -> None:
+    since = messages.recorded_at_sql(held(), 2)
+    found = statements(whole(work(since=since)))
+    assert found[index_of(found, APPLIED)].endswith(", 0, \"tidegate\".recorded_at('public.schema_migrations', 2))")
+
+
 def test_a_migration_without_a_file_is_recorded_all_the_same() -> None:
     message = messages.final(work(None, mode=Mode.EMPTY), None, TIMEOUTS)
     found = statements(message)
     assert (message.body, found[0]) == ("", "BEGIN")
-    assert found[1].startswith(FENCE)
+    assert found[1].startswith(APPLIED)
     assert recorded(message)["checksum"] is None
 
 
 def test_a_down_takes_the_ledger_row_away_and_keeps_the_history() -> None:
     message = whole(work("DROP TABLE a", Direction.DOWN, version_after=None))
-    (record,) = [one for one in statements(message) if one.startswith("WITH done")]
+    found = statements(message)
+    record = found[index_of(found, "WITH done")]
+    assert index_of(found, FENCE) < index_of(found, "WITH done") < index_of(found, 'DELETE FROM "tidegate".journal')
     assert "DELETE FROM \"tidegate\".ledger WHERE target = 'public.schema_migrations' AND version = 3" in record
     assert "'down'" in record
-    found = statements(message)
     assert index_of(found, f"DELETE FROM {TARGET.relation}") < index_of(found, "COMMIT")
     assert not [statement for statement in found if statement.startswith(f"INSERT INTO {TARGET.relation}")]
 
@@ -250,6 +272,7 @@ def test_a_down_takes_the_ledger_row_away_and_keeps_the_history() -> None:
 def test_no_name_and_no_label_can_leave_its_quotes(
     name: str, bundle: str, worker: str, schema: str, table: str, control: str
 ) -> None:
+    assume(schema != control)
     plain = whole(work())
     target = Target(schema, table)
     made = work(at=held(target, control, worker), bundle=bundle)
@@ -261,8 +284,9 @@ def test_no_name_and_no_label_can_leave_its_quotes(
     assert found["target"] == target.name
     kinds, expected = ([type(raw.stmt) for raw in parse_sql(one.text)] for one in (message, plain))
     assert kinds == expected
-    tables = {(raw.stmt.relation.schemaname, raw.stmt.relation.relname) for raw in parse_sql(message.text)[-9:-6]}
-    assert tables <= {(control, "journal"), (schema, table)}
+    assert [part.sval for part in record_of(message).funcname or ()] == [control, "record_applied"]
+    tables = {(raw.stmt.relation.schemaname, raw.stmt.relation.relname) for raw in parse_sql(message.text)[-8:-6]}
+    assert tables == {(schema, table)}
 
 
 @given(awkward)

@@ -143,8 +143,8 @@ class Message:
 def final(work: Work, segment: Segment | None, timeouts: Timeouts) -> Message:
     """The migration's last transaction, or its only one: ledger, history and version table say that it is done."""
     version_row = version_row_sql(work.held.target, work.version_after, dirty=False)
-    records = (_ledger(work), _forget_journal(work), version_row, *work.also)
-    return replace(_fenced(work, segment, timeouts, records), behind=_DROP_SESSION_OBJECTS, proof=_ledger_proof(work))
+    message = _transaction(work, segment, timeouts, (*_recorded(work), version_row, *work.also))
+    return replace(message, behind=_DROP_SESSION_OBJECTS, proof=_ledger_proof(work))
 
 
 def joined(messages: Sequence[Message]) -> Message:
@@ -175,8 +175,7 @@ def _inner(message: Message) -> str:
 
 def recorded_at_sql(held: Held, version: int) -> str:
     """SQL for when a version was recorded: all that is sent in one message has the message's timestamp."""
-    where = f"target = {quote_literal(held.target.name)} AND version = {version}"
-    return f"(SELECT applied_at FROM {quote_identifier(held.session.control)}.ledger WHERE {where})"
+    return f"{quote_identifier(held.session.control)}.recorded_at({quote_literal(held.target.name)}, {version})"
 
 
 def progress(work: Work, segment: Segment, timeouts: Timeouts) -> Message:
@@ -198,12 +197,16 @@ def finishing(work: Work, sql: str, proof: str, timeouts: Timeouts) -> Message:
 
 
 def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, records: tuple[str, ...]) -> Message:
-    """A transaction of its own: the segment, then the session as it started, the fence, the records.
+    return _transaction(work, segment, timeouts, (work.held.fence_sql, *records))
+
+
+def _transaction(work: Work, segment: Segment | None, timeouts: Timeouts | None, records: tuple[str, ...]) -> Message:
+    """A transaction of its own: the segment, then the session as it started, the records, which begin with the fence.
 
     If the body ended the transaction that it was given, its savepoint is gone, and releasing it fails.
     """
     if segment is None or timeouts is None:
-        return Message(_BEGIN, "", "; ".join((work.held.fence_sql, *records, _COMMIT)))
+        return Message(_BEGIN, "", "; ".join((*records, _COMMIT)))
     # READ ONLY ends with the subtransaction that it was set in, so that the records can be written behind it.
     modes, read_only = segment.begin.replace(_READ_ONLY, ""), _READ_ONLY in segment.begin
     body = f"SAVEPOINT {_SAVEPOINT};" + (f"SET TRANSACTION {_READ_ONLY};" if read_only else "")
@@ -211,8 +214,7 @@ def _fenced(work: Work, segment: Segment | None, timeouts: Timeouts | None, reco
     begin += _BETWEEN_PORTIONS if segment.cuts else ""
     head = f"{begin} {timeouts.local_sql}; {work.held.session.unpin}; {_replayed(segment)}{body}"
     # Here the migration's table locks are held: who waits for those is not to wait for a control table besides.
-    records = (timeouts.records_sql, work.held.fence_sql, *records, _COMMIT)
-    tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET_AND_PIN, *records)
+    tail = (f"RELEASE SAVEPOINT {_SAVEPOINT}", _RESET_AND_PIN, timeouts.records_sql, *records, _COMMIT)
     return Message(head, segment.text, "; ".join(tail), cuts=segment.cuts)
 
 
@@ -248,13 +250,45 @@ def _control(work: Work) -> str:
     return quote_identifier(work.held.session.control)
 
 
+def _recorded(work: Work) -> tuple[str, ...]:
+    """The fence, ledger and history, and the end of the journal.
+
+    The control schema's own migrations, which make the function that does all of it, and a down spell them out.
+    """
+    held = work.held
+    if work.direction is Direction.UP and held.target.schema != held.session.control:
+        return (_applied(work),)
+    return (held.fence_sql, _ledger(work), _forget_journal(work))
+
+
+def _applied(work: Work) -> str:
+    migration, held = work.migration, work.held
+    # Of untyped arguments the server finds the one function of that name and number.
+    before, since = (_before(work), "NULL") if work.since is None else ("0", work.since)
+    texts = map(quote_literal, (work.bundle, work.mode.value, held.session.worker))
+    return (
+        f"SELECT {_control(work)}.record_applied({held.fence_arguments}, {migration.version}, "
+        f"{quote_literal(migration.name)}, {_checksum(work)}, {', '.join(texts)}, {before}, {since})"
+    )
+
+
+def _checksum(work: Work) -> str:
+    up = work.migration.up
+    return "NULL" if up is None else quote_literal(up.checksum)
+
+
+def _before(work: Work) -> str:
+    """The milliseconds of the run before this transaction."""
+    return f"{(work.held.session.clock() - work.began) * 1000:.3f}"
+
+
 def _ledger(work: Work) -> str:
     migration, held = work.migration, work.held
-    checksum = "NULL" if migration.up is None else quote_literal(migration.up.checksum)
     common = (
         f"{quote_literal(held.target.name)} AS target, {migration.version}::bigint AS version, "
-        f"{quote_literal(migration.name)} AS name, {checksum} AS checksum, {quote_literal(work.bundle)} AS bundle, "
-        f"{quote_literal(work.mode.value)} AS mode, {quote_literal(held.session.worker)} AS worker, "
+        f"{quote_literal(migration.name)} AS name, {_checksum(work)} AS checksum, "
+        f"{quote_literal(work.bundle)} AS bundle, {quote_literal(work.mode.value)} AS mode, "
+        f"{quote_literal(held.session.worker)} AS worker, "
         f"{_duration(work)} AS duration_ms, {held.epoch}::bigint AS epoch"
     )
     columns = "target, version, name, checksum, bundle, mode, worker, duration_ms, epoch"
@@ -268,14 +302,8 @@ def _ledger(work: Work) -> str:
 
 
 def _duration(work: Work) -> str:
-    """SQL for the milliseconds of the whole run: what went before this transaction, and the transaction itself.
-
-    In a message that others share it is what passed since the record before it.
-    """
-    if work.since is not None:
-        return f"extract(epoch FROM clock_timestamp() - {work.since}) * 1000"
-    before = (work.held.session.clock() - work.began) * 1000
-    return f"{before:.3f} + extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000"
+    """SQL for the milliseconds of the whole run: what went before this transaction, and the transaction itself."""
+    return f"{_before(work)} + extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000"
 
 
 def _gone(work: Work) -> str:

@@ -81,9 +81,12 @@ class Held:
     @property
     def fence_sql(self) -> str:
         """SQL that raises unless the lock and the current epoch are still held; it goes before every record."""
-        key = self.keys.own[0]
-        control = quote_identifier(self.session.control)
-        return f"SELECT {control}.hold_fence({quote_literal(self.target.name)}, {self.epoch}, {key})"
+        return f"SELECT {quote_identifier(self.session.control)}.hold_fence({self.fence_arguments})"
+
+    @property
+    def fence_arguments(self) -> str:
+        """What a function of the control schema needs to know of it, as SQL: target, epoch, lock key."""
+        return f"{quote_literal(self.target.name)}, {self.epoch}, {self.keys.own[0]}"
 
 
 @asynccontextmanager

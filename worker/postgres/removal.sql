@@ -12,7 +12,9 @@ SELECT
         'function publish(text,text,text[],bytea[],bigint[],bigint,text,text,text)', 'function withdraw(text,text)',
         'function digest_of(text[],bytea[])', 'function files_of(text[],text[])', 'function versions_of(text[],text[])',
         'function fault_of(text,text,text,text[],text[],bigint[],bigint)', 'function guard_bundle()',
-        'function guard_bundle_file()', 'function add_target(text,text,text,text)') AS ours
+        'function guard_bundle_file()', 'function add_target(text,text,text,text)',
+        'function record_applied(text,bigint,bigint,bigint,text,text,text,text,text,double precision,timestamp with time zone)',
+        'function recorded_at(text,bigint)') AS ours
 FROM pg_depend AS d
 JOIN pg_namespace AS n ON n.oid = d.refobjid AND n.nspname = :'schema'
 CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) AS i
@@ -161,5 +163,7 @@ DROP FUNCTION IF EXISTS
     :"schema".publish(text, text, text[], bytea[], bigint[], bigint, text, text, text), :"schema".withdraw(text, text),
     :"schema".fault_of(text, text, text, text[], text[], bigint[], bigint), :"schema".versions_of(text[], text[]),
     :"schema".files_of(text[], text[]), :"schema".digest_of(text[], bytea[]), :"schema".guard_bundle(),
-    :"schema".guard_bundle_file(), :"schema".add_target(text, text, text, text);
+    :"schema".guard_bundle_file(), :"schema".add_target(text, text, text, text),
+    :"schema".record_applied(text, bigint, bigint, bigint, text, text, text, text, text, double precision, timestamptz),
+    :"schema".recorded_at(text, bigint);
 DROP SCHEMA :"schema";

@@ -60,7 +60,8 @@ SELECT
         WHERE NOT has_table_privilege(r.oid, needed.privilege)
     ) AND NOT EXISTS (
         SELECT FROM pg_proc AS p
-        WHERE p.proname = 'hold_fence' AND p.pronamespace = c.oid AND NOT has_function_privilege(p.oid, 'EXECUTE')
+        WHERE p.proname IN ('hold_fence', 'record_applied', 'recorded_at') AND p.pronamespace = c.oid
+            AND NOT has_function_privilege(p.oid, 'EXECUTE')
     ) AS may_write_control,
     coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(t.oid, 'SELECT'), false) AS may_read_table,
     coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(t.oid, 'SELECT')
