@@ -12,7 +12,7 @@ from worker.core.planning.reconcile import Action, Insistence
 from worker.core.value import dataclass
 from worker.jobs.control import have_control
 from worker.jobs.decide import Decision, decide, decide_early
-from worker.jobs.look import Control, View, glance, is_wanted, look, look_settled
+from worker.jobs.look import Control, View, glance, glance_first, is_wanted, look, look_settled
 from worker.jobs.preflight import check_standing
 from worker.jobs.published import learn, load
 from worker.jobs.site import Report, Request, Site
@@ -103,7 +103,7 @@ class _Bringing:
     async def _offered(self) -> View:
         """Look, and publish what is offered; then look at what came of it, of other publishers' offers too.
 
-        Where there was no control schema before, what came of it is looked at under the fence only.
+        Where it was published into a control schema that was made for it, that is looked at under the fence only.
         """
         offer = self._request.offer
         if offer is None:
@@ -111,11 +111,17 @@ class _Bringing:
         view = await self._noted(await look_settled(self._session, self._site, self._at_hand))
         if is_wanted(view, offer):
             return view
-        from worker.jobs.offer import publish  # noqa: PLC0415  with the planner behind it, and needed once a bundle
+        from worker.jobs.offer import publish, publish_first  # noqa: PLC0415  with the planner, and needed once a bundle
 
         check_standing(view.survey.standing)
-        await publish(self._session, self._site, view, offer, Intent.AUTOMATIC)
-        return view if view.control is Control.ABSENT else await self._look()
+        if view.control is Control.ABSENT:
+            if await publish_first(self._session, self._site, view, offer, Intent.AUTOMATIC):
+                return view
+            view = await self._look()
+        if not is_wanted(view, offer):
+            await publish(self._session, self._site, view, offer, Intent.AUTOMATIC)
+            view = await self._look()
+        return view
 
     async def _under_lock(self, keys: Keys, view: View, waited: float) -> Report:
         if waited or self._sights.known is not None:
@@ -127,7 +133,7 @@ class _Bringing:
                 return self._report(view, decision)
         held = await raise_fence(self._session, keys, view.survey.target, waited)
         view = await self._look_again(view)
-        # Where there was no control schema before, this is the first look at who made it.
+        # Where the glance did not do, this may be the first look at who made the control schema.
         check_standing(view.survey.standing)
         self._notice(view)
         decision = await self._decide(view)
@@ -165,8 +171,11 @@ class _Bringing:
 
     async def _look_again(self, before: View) -> View:
         """Read anew what the fence protects; rights, and who could interfere, were seen under the lock."""
-        can_glance = before.control is Control.CURRENT and before.survey.has_table
-        again = await glance(self._session, self._site, before) if can_glance else None
+        if before.control is Control.ABSENT:
+            again = await glance_first(self._session, before)
+        else:
+            can_glance = before.control is Control.CURRENT and before.survey.has_table
+            again = await glance(self._session, self._site, before) if can_glance else None
         return await self._look() if again is None else await self._noted(again)
 
     async def _noted(self, view: View) -> View:
