@@ -17,7 +17,7 @@ from worker.jobs.preflight import check_standing
 from worker.jobs.published import learn, load
 from worker.jobs.site import Report, Request, Site
 from worker.postgres.home_half import HomeHalf
-from worker.postgres.lock import Held, Keys, hold, raise_fence
+from worker.postgres.lock import Held, Keys, hold, hold_raised, raise_fence
 from worker.postgres.session import Session
 from worker.postgres.transaction import fenced
 
@@ -97,8 +97,12 @@ class _Bringing:
 
     async def _with_lock(self, view: View) -> Report:
         keys = Keys.of_target(view.survey.target, view.survey.database)
-        async with hold(self._session, keys, self._site.limits.advisory_timeout) as waited:
-            return await self._under_lock(keys, view, waited)
+        session, target, limit = self._session, view.survey.target, self._site.limits.advisory_timeout
+        if self._sights.known is not None:
+            async with hold(session, keys, limit) as waited:
+                return await self._under_lock(keys, view, waited, None)
+        async with hold_raised(session, keys, target, limit) as (waited, held):
+            return await self._under_lock(keys, view, waited, held)
 
     async def _offered(self) -> View:
         """Look, and publish what is offered; then look at what came of it, of other publishers' offers too.
@@ -123,15 +127,15 @@ class _Bringing:
             view = await self._look()
         return view
 
-    async def _under_lock(self, keys: Keys, view: View, waited: float) -> Report:
-        if waited or self._sights.known is not None:
+    async def _under_lock(self, keys: Keys, view: View, waited: float, held: Held | None) -> Report:
+        if held is None:
             view = await self._look()
             # The view before may have been a glance, which does not see who else could interfere.
             check_standing(view.survey.standing)
             decision = await self._decide(view)
             if decision.action is Action.NOTHING:
                 return self._report(view, decision)
-        held = await raise_fence(self._session, keys, view.survey.target, waited)
+            held = await raise_fence(self._session, keys, view.survey.target, waited)
         view = await self._look_again(view)
         # Where the glance did not do, this may be the first look at who made the control schema.
         check_standing(view.survey.standing)
