@@ -12,9 +12,9 @@ The protocol, in order:
    (pg_advisory_unlock_all, DISCARD ALL).
 3. Whoever had to wait for the lock looks once more under it: another worker has usually done the work meanwhile, and
    then there is nothing to write and no epoch to raise. Otherwise it commits a raise of the target's epoch before it
-   reads anything that it decides a write by, in the same statement that takes the lock where that is free: it locks
-   the fence row as it is then, whatever its snapshot. The raise needs the fence row's lock, which every fenced transaction
-   holds from its `hold_fence` to its end. So either an older holder's transaction committed before the raise, and is
+   reads anything that it decides a write by; where the lock is free, in the statement that takes it, which locks the
+   newest fence row whatever its snapshot is. The raise needs that row's lock, which every fenced transaction holds
+   from its `hold_fence` to its end. So either an older holder's transaction committed before the raise, and is
    seen by the reads that follow, or its `hold_fence` finds another epoch and raises TG001 (with an older snapshot the
    server raises 40001 first), and nothing of it is committed.
 4. The epoch belongs to this connection: it is never used on another one, nor after the connection was lost.

@@ -25,7 +25,7 @@ LEFT JOIN :"schema".job ON job.target_id = t.id AND job.bundle_id = b.id;
 -- the line; and only if the role owns the control schema, which somebody else may have made empty. :sight is the query
 -- of that name, $3 and $4 are the version table's schema and name.
 SELECT s.* FROM (:sight) AS s
-WHERE s.t_id IS NULL
+WHERE NOT EXISTS (SELECT FROM :"schema".target WHERE name = $1)
     AND NOT EXISTS (SELECT FROM :"schema".bundle AS other WHERE other.line = $2 AND other.id <> s.id)
     AND NOT EXISTS (SELECT FROM :"schema".fingerprint)
     AND NOT EXISTS (
