@@ -6,6 +6,7 @@ no CREATE right on the database.
 """
 
 from contextlib import suppress
+from enum import Enum
 from functools import cache
 from typing import assert_never
 
@@ -36,6 +37,13 @@ _UNPRIVILEGED = "42501"
 _NO_OWNER = "must be owner"
 
 
+class Found(Enum):
+    """What a look without a lock found of the control schema."""
+
+    NOTHING = "nothing"
+    SOMETHING = "something"
+
+
 def covers(versions: ControlVersions) -> bool:
     """Tell whether both halves are there and not older than this program's; a newer one is as good."""
     there = zip((versions.target, versions.home), _HALVES, strict=True)
@@ -54,10 +62,17 @@ def matches(versions: ControlVersions) -> bool:
     return all(have == _latest(half) for have, half in zip((versions.target, versions.home), _HALVES, strict=True))
 
 
-async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> bool:
+async def ensure(
+    session: Session,
+    limits: Limits,
+    readers: tuple[str, ...],
+    found: Found = Found.SOMETHING,
+    also: tuple[str, ...] = (),
+) -> bool:
     """Create the control schema, or bring it up to this program's version; a look has shown that it is not.
 
-    Returns whether all of it was made here; otherwise who made it, and what stands on it, is to be looked at.
+    Returns whether all of it was made here; otherwise who made it, and what stands on it, is to be looked at. `also` is
+    SQL that commits together with what was made here, and is not run otherwise.
 
     Raises:
         RefusedError: The role may not create it, and what it lacks; or a role in `readers` does not exist.
@@ -68,11 +83,15 @@ async def ensure(session: Session, limits: Limits, readers: tuple[str, ...]) -> 
     silent = replace(session, emit=Emitter(()))
     async with hold(session, keys, limits.advisory_timeout) as waited:
         await _check_readers(session, readers)
-        there = await _versions(session)
+        # Where somebody was quicker all the same, nothing of it is committed.
+        is_first = found is Found.NOTHING and not waited
+        made = await _create(silent, limits, keys, also) if is_first else 0
+        there = ControlVersions(None, None) if made else await _versions(session)
         if covers(there):
             return False
         try:
-            made = 0 if there.target is not None else await _create(silent, limits, keys)
+            if there.target is None and not is_first:
+                made = await _create(silent, limits, keys, also)
             applied = made or sum([await _upgrade(silent, half, limits, keys, waited) for half in _HALVES])
         except MigrationFailedError as error:
             raise _refused(session, error) from error
@@ -140,14 +159,15 @@ async def _versions(session: Session) -> ControlVersions:
     return ControlVersions(None, None)
 
 
-async def _create(session: Session, limits: Limits, keys: Keys) -> int:
+async def _create(session: Session, limits: Limits, keys: Keys, also: tuple[str, ...]) -> int:
     """Make both halves in one transaction where there is none; returns the number of migrations, 0 if it was not."""
     from worker.applier.together import run_together, works_of  # noqa: PLC0415  slow to load, and needed once
 
     first, second = (Held(session, _target(half, session.control), keys, _FIRST_EPOCH) for half in _HALVES)
     # The first migration makes the fence, and the first half's row in it.
     made = works_of(first, control_bundle("target", session.control), also=(first_fence_sql(second),))
-    works = (*made, *works_of(second, control_bundle("home", session.control), also=(history_ids_sql(session),)))
+    last = (history_ids_sql(session), *also)
+    works = (*made, *works_of(second, control_bundle("home", session.control), also=last))
     return len(works) if await run_together(works, limits) else 0
 
 

@@ -187,13 +187,15 @@ def test_a_closed_stream_is_no_error() -> None:
     sink(WorkerStopped(), {})
 
 
-def test_structlog_is_imported_with_the_first_line_that_is_written_and_nothing_else_is() -> None:
+def test_structlog_is_imported_with_the_first_line_that_is_drawn_and_nothing_else_is() -> None:
     program = """
 import io, sys
 from worker.core.events.event import Level
 from worker.core.events.events import WorkerStopped, WorkerDraining, DatabaseUnreachable
 from worker.log import LogFormat, log_sink
-sink = log_sink(stream=io.StringIO(), log_format=LogFormat.AUTO, level=Level.WARNING, worker="w", secrets=())
+plain = log_sink(stream=io.StringIO(), log_format=LogFormat.AUTO, level=Level.WARNING, worker="w", secrets=())
+plain(DatabaseUnreachable("gone", 1.0), {})
+sink = log_sink(stream=io.StringIO(), log_format=LogFormat.CONSOLE, level=Level.WARNING, worker="w", secrets=())
 sink(WorkerStopped(), {})
 print("structlog" in sys.modules)
 sink(DatabaseUnreachable("gone", 1.0), {})

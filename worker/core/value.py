@@ -8,6 +8,7 @@ module does without what it would have to write for that.
 
 from collections.abc import Callable
 from dataclasses import MISSING, Field, FrozenInstanceError, field, make_dataclass
+from dataclasses import fields as fields_of
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, get_origin
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ else:
     def replace(value: Any, **changes: Any) -> Any:
         """The value anew, with these fields changed."""
         return type(value)(**{**{name: getattr(value, name) for name in value._fields_}, **changes})
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """The names of a value's fields, whoever defined its class."""
+    return tuple(value._fields_) if hasattr(value, "_fields_") else tuple(one.name for one in fields_of(value))
 
 
 def _made(cls: type[Any]) -> type[Any]:

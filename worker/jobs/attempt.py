@@ -23,7 +23,7 @@ from worker.jobs.published import place_of
 from worker.jobs.site import LATEST, Drift, Report, Request, Result, Site
 from worker.jobs.work import Work
 from worker.postgres.faults import ConnectionLostError, FencedError
-from worker.postgres.home_half import HomeHalf, Job, JobFailure
+from worker.postgres.home_half import HomeHalf, Job, JobFailure, Row
 from worker.postgres.lock import Held
 
 _RECORD_SECONDS = 2.0
@@ -49,7 +49,7 @@ class Attempt:
         await self._open(request)
         self._session.passing(Checkpoint.OPENED)
         held = replace(self._held, session=self._session)
-        statement = Statement(held, self._site, self._view, await self._home.bundles())
+        statement = Statement(held, self._site, self._view, await self._bundles())
         execution = Execution(held, self._site, self._view, self._bundle, statement)
         try:
             await self._apply(request, execution)
@@ -92,6 +92,11 @@ class Attempt:
         elif self._view.target is None:
             await self._home.ensure_target(name)
 
+    async def _bundles(self) -> tuple[Row, ...]:
+        """The line's bundles; in a first run there is none but the wanted one."""
+        wanted = self._view.wanted
+        return (wanted,) if self._view.is_first and wanted is not None else await self._home.bundles()
+
     def _report(self, execution: Execution, readiness: Readiness) -> Report:
         return Report(
             Result.APPLIED if execution.applied or execution.adopted else Result.UP_TO_DATE,
@@ -117,7 +122,7 @@ class Attempt:
                 versions = [run.migration.version for run in self._plan.runs]
                 first, last = (versions[0], versions[-1]) if versions else (None, None)
                 self._session.emit(JobStarted(len(versions), first, last))
-                if self._site.drift is Drift.FOUND:
+                if self._site.drift is Drift.FOUND and not self._view.is_first:
                     await fingerprint.remember(replace(self._held, session=self._session), self._plan.effects)
                 await execution.run(self._plan, request.pin)
             case _:

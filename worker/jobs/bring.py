@@ -12,12 +12,12 @@ from worker.core.planning.reconcile import Action, Insistence
 from worker.core.value import dataclass
 from worker.jobs.control import have_control
 from worker.jobs.decide import Decision, decide, decide_early
-from worker.jobs.look import Control, View, glance, is_wanted, look, look_settled
+from worker.jobs.look import Control, View, glance, glance_first, is_wanted, look, look_settled
 from worker.jobs.preflight import check_standing
 from worker.jobs.published import learn, load
 from worker.jobs.site import Report, Request, Site
 from worker.postgres.home_half import HomeHalf
-from worker.postgres.lock import Held, Keys, hold, raise_fence
+from worker.postgres.lock import Held, Keys, hold, hold_raised, raise_fence
 from worker.postgres.session import Session
 from worker.postgres.transaction import fenced
 
@@ -97,13 +97,17 @@ class _Bringing:
 
     async def _with_lock(self, view: View) -> Report:
         keys = Keys.of_target(view.survey.target, view.survey.database)
-        async with hold(self._session, keys, self._site.limits.advisory_timeout) as waited:
-            return await self._under_lock(keys, view, waited)
+        session, target, limit = self._session, view.survey.target, self._site.limits.advisory_timeout
+        if self._sights.known is not None:
+            async with hold(session, keys, limit) as waited:
+                return await self._under_lock(keys, view, waited, None)
+        async with hold_raised(session, keys, target, limit) as (waited, held):
+            return await self._under_lock(keys, view, waited, held)
 
     async def _offered(self) -> View:
         """Look, and publish what is offered; then look at what came of it, of other publishers' offers too.
 
-        Where there was no control schema before, what came of it is looked at under the fence only.
+        Where it was published into a control schema that was made for it, that is looked at under the fence only.
         """
         offer = self._request.offer
         if offer is None:
@@ -111,23 +115,29 @@ class _Bringing:
         view = await self._noted(await look_settled(self._session, self._site, self._at_hand))
         if is_wanted(view, offer):
             return view
-        from worker.jobs.offer import publish  # noqa: PLC0415  with the planner behind it, and needed once a bundle
+        from worker.jobs.offer import publish, publish_first  # noqa: PLC0415  with the planner, and needed once a bundle
 
         check_standing(view.survey.standing)
-        await publish(self._session, self._site, view, offer, Intent.AUTOMATIC)
-        return view if view.control is Control.ABSENT else await self._look()
+        if view.control is Control.ABSENT:
+            if await publish_first(self._session, self._site, view, offer, Intent.AUTOMATIC):
+                return view
+            view = await self._look()
+        if not is_wanted(view, offer):
+            await publish(self._session, self._site, view, offer, Intent.AUTOMATIC)
+            view = await self._look()
+        return view
 
-    async def _under_lock(self, keys: Keys, view: View, waited: float) -> Report:
-        if waited or self._sights.known is not None:
+    async def _under_lock(self, keys: Keys, view: View, waited: float, held: Held | None) -> Report:
+        if held is None:
             view = await self._look()
             # The view before may have been a glance, which does not see who else could interfere.
             check_standing(view.survey.standing)
             decision = await self._decide(view)
             if decision.action is Action.NOTHING:
                 return self._report(view, decision)
-        held = await raise_fence(self._session, keys, view.survey.target, waited)
+            held = await raise_fence(self._session, keys, view.survey.target, waited)
         view = await self._look_again(view)
-        # Where there was no control schema before, this is the first look at who made it.
+        # Where the glance did not do, this may be the first look at who made the control schema.
         check_standing(view.survey.standing)
         self._notice(view)
         decision = await self._decide(view)
@@ -165,8 +175,11 @@ class _Bringing:
 
     async def _look_again(self, before: View) -> View:
         """Read anew what the fence protects; rights, and who could interfere, were seen under the lock."""
-        can_glance = before.control is Control.CURRENT and before.survey.has_table
-        again = await glance(self._session, self._site, before) if can_glance else None
+        if before.control is Control.ABSENT:
+            again = await glance_first(self._session, before)
+        else:
+            can_glance = before.control is Control.CURRENT and before.survey.has_table
+            again = await glance(self._session, self._site, before) if can_glance else None
         return await self._look() if again is None else await self._noted(again)
 
     async def _noted(self, view: View) -> View:

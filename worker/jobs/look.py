@@ -12,7 +12,7 @@ from worker.jobs.site import Rivals, Site
 from worker.postgres.home_half import Job, Row, TargetRow
 from worker.postgres.lock import Keys, hold
 from worker.postgres.session import Session
-from worker.postgres.sight import see
+from worker.postgres.sight import see, see_first
 from worker.postgres.target_half import Observation, Survey, TargetHalf, survey
 
 
@@ -38,6 +38,8 @@ class View:
     wanted: Row | None = None
     target: TargetRow | None = None
     job: Job | None = None
+    is_first: bool = False
+    """Whether there was nothing yet but the wanted bundle: no other one, no target, no fingerprint."""
 
     @property
     def has_control(self) -> bool:
@@ -109,6 +111,27 @@ async def glance(session: Session, site: Site, before: View) -> View | None:
     if sight is None or (sight.observation.observed.recorded is None and not sight.observation.observed.ledger):
         return None
     return replace(before, observation=sight.observation, wanted=sight.wanted, target=sight.target, job=sight.job)
+
+
+async def glance_first(session: Session, before: View) -> View | None:
+    """Read again in one query where there was no control schema in `before`; None where that does not do.
+
+    Who made it was looked at, or it was made here. Other version tables are taken to be as they were.
+
+    Raises:
+        ConnectionLostError: The connection broke.
+    """
+    if before.survey.has_control or before.survey.has_table or session.home is not None:
+        return None
+    try:
+        sight = await see_first(session, before.survey.target, before.line)
+    except RefusedError:
+        return None
+    if sight is None or not control_schema.covers(sight.versions):
+        return None
+    rivals = before.observation.observed.rivals
+    observation = replace(sight.observation, observed=replace(sight.observation.observed, rivals=rivals))
+    return replace(before, control=Control.CURRENT, observation=observation, wanted=sight.wanted, is_first=True)
 
 
 async def look_settled(session: Session, site: Site, offer: Bundle | None = None) -> View:

@@ -38,17 +38,43 @@ async def publish(session: Session, site: Site, view: View, bundle: Bundle, inte
     if view.wanted is not None and is_wanted(view, bundle) and not renews:
         decision: PublishDecision = AlreadyWanted(view.wanted.published)
     else:
-        check(bundle, view, site)
-        _check_trust(bundle, view, site)
-        if view.control is not Control.CURRENT:
-            check_publisher(view.survey.standing)
-            await have_control(session, site, view, bundle)
-        may = partial(site.trust.check_publishing, bundle)
-        decision = await HomeHalf(session, view.line).publish(bundle, intent, may)
+        _check(bundle, view, site)
+        if view.control is not Control.CURRENT and await _publish_first(session, site, view, bundle, intent):
+            decision = New(None)
+        else:
+            may = partial(site.trust.check_publishing, bundle)
+            decision = await HomeHalf(session, view.line).publish(bundle, intent, may)
     _tell(session, view.line, bundle, decision)
     if isinstance(decision, LabelTaken):
         raise _taken(decision)
     return decision
+
+
+async def publish_first(session: Session, site: Site, view: View, bundle: Bundle, intent: Intent) -> bool:
+    """Publish in the transaction that makes the control schema; false where somebody else had made it, or in part.
+
+    Then nothing was published, and the control schema is there.
+
+    Raises:
+        RefusedError: It cannot be applied to this target.
+        BundleError: A file that is pending cannot be run as SQL.
+    """
+    _check(bundle, view, site)
+    is_published = await _publish_first(session, site, view, bundle, intent)
+    if is_published:
+        _tell(session, view.line, bundle, New(None))
+    return is_published
+
+
+async def _publish_first(session: Session, site: Site, view: View, bundle: Bundle, intent: Intent) -> bool:
+    """Have a current control schema; tells whether the bundle was published in the transaction that made it."""
+    check_publisher(view.survey.standing)
+    if view.survey.has_control or session.home is not None:
+        await have_control(session, site, view, bundle)
+        return False
+    site.trust.check_publishing(bundle)
+    sql = HomeHalf(session, view.line).first_sql(bundle, intent)
+    return await have_control(session, site, view, bundle, sql) and bool(sql)
 
 
 async def publish_to_line(session: Session, site: Site, line: str, bundle: Bundle, intent: Intent) -> PublishDecision:
@@ -74,8 +100,9 @@ def _taken(decision: LabelTaken) -> RefusedError:
     )
 
 
-def _check_trust(bundle: Bundle, view: View, site: Site) -> None:
+def _check(bundle: Bundle, view: View, site: Site) -> None:
     """Refuse to publish what would be refused where it is to be applied."""
+    check(bundle, view, site)
     site.trust.check_files(bundle.files, bundle.seal, f"bundle {bundle.label}")
     site.trust.check_line(view.line, view.survey.target.table)
     site.trust.check_place(bundle, place_of(view))

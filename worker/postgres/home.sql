@@ -30,6 +30,24 @@ INSERT INTO :"schema".bundle (line, label, digest, names, checksums, required, s
 VALUES ($1, $2, $3, $4, $5, $6::text[]::bigint[], $7, $8, $9, $10)
 RETURNING id;
 
+-- name: insert_first
+-- Insert a bundle where there was none before, make it the wanted one, and tell the workers. $1 to $10: as above,
+-- $11: channel.
+WITH head AS (
+    INSERT INTO :"schema".bundle (line, label, digest, names, checksums, required, serves, order_policy, intent, seal,
+        wanted_seq, wanted_at)
+    VALUES ($1, $2, $3, $4, $5, $6::text[]::bigint[], $7, $8, $9, $10,
+        nextval(format('%I.wanted_seq', :'schema')::regclass), clock_timestamp())
+)
+SELECT pg_notify($11, $1);
+
+-- name: log_first_numbers
+-- Have the next numbers logged that the transaction takes which made their sequences: a server with a minimal WAL does
+-- not log those, nor the 32 that follow.
+SELECT setval(pg_get_serial_sequence(format('%I.bundle', :'schema'), 'id'), max(id)),
+    setval(format('%I.wanted_seq', :'schema')::regclass, max(wanted_seq))
+FROM :"schema".bundle;
+
 -- name: make_wanted
 -- Make a bundle the wanted one, and tell the workers. $1: bundle id, $2: channel, $3: line, $4: intent.
 WITH head AS (

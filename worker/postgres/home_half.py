@@ -29,7 +29,7 @@ from worker.core.planning.job import JobEvent, JobState, advance
 from worker.core.planning.readiness import required_versions
 from worker.core.value import dataclass, replace
 from worker.errors import BundleError, RefusedError
-from worker.postgres.contents import store
+from worker.postgres.contents import as_one_value, store
 from worker.postgres.faults import credible, told
 from worker.postgres.queries import queries, with_values
 from worker.postgres.session import Session
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 JOB_QUERIES = ("bundle_files", "published", "open_job", "set_job")
 """What a job asks of the home half."""
+
+_MOST_AT_FIRST = 256 * 1024
 
 # A fleet's session does not wait for the disk; what was published must not be lost where targets have it already.
 _TO_DISK = "SET LOCAL synchronous_commit TO DEFAULT"
@@ -142,6 +144,24 @@ class HomeHalf:
                 case _:
                     pass
         return decision
+
+    def first_sql(self, bundle: Bundle, intent: Intent) -> tuple[str, ...]:
+        """SQL that publishes a bundle in the transaction that makes the home half; () where it is too large for that.
+
+        Nobody else can have published there, nor wait for it.
+        """
+        names, contents, *rest = _columns(bundle)
+        if sum(map(len, contents)) > _MOST_AT_FIRST:
+            return ()
+        sums = _checksums(bundle)
+        first = dict(zip(sums, contents, strict=True))
+        seal = None if bundle.seal is None else render_seal(bundle.seal)
+        values = (self._line, bundle.label, bundle.digest, names, sums, *rest, intent.value, seal, self._channel)
+        return (
+            with_values(self._sql["insert_files"], list(first), *as_one_value(list(first.values()))),
+            with_values(self._sql["insert_first"], *values),
+            with_values(self._sql["log_first_numbers"]),
+        )
 
     async def _lock_line(self) -> bool:
         """Wait for other publishers of the line; tells whether the role may write the tables itself."""

@@ -12,8 +12,9 @@ The protocol, in order:
    (pg_advisory_unlock_all, DISCARD ALL).
 3. Whoever had to wait for the lock looks once more under it: another worker has usually done the work meanwhile, and
    then there is nothing to write and no epoch to raise. Otherwise it commits a raise of the target's epoch before it
-   reads anything that it decides a write by. The raise needs the fence row's lock, which every fenced transaction
-   holds from its `hold_fence` to its end. So either an older holder's transaction committed before the raise, and is
+   reads anything that it decides a write by; where the lock is free, in the statement that takes it, which locks the
+   newest fence row whatever its snapshot is. The raise needs that row's lock, which every fenced transaction holds
+   from its `hold_fence` to its end. So either an older holder's transaction committed before the raise, and is
    seen by the reads that follow, or its `hold_fence` finds another epoch and raises TG001 (with an older snapshot the
    server raises 40001 first), and nothing of it is committed.
 4. The epoch belongs to this connection: it is never used on another one, nor after the connection was lost.
@@ -102,9 +103,32 @@ async def hold(session: Session, keys: Keys, limit: float | None) -> AsyncIterat
     """
     async with told(session, "taking the lock"):
         waited = await _wait(session, keys, limit)
+    async with _holding(session, keys):
+        yield waited
+
+
+@asynccontextmanager
+async def hold_raised(
+    session: Session, keys: Keys, target: Target, limit: float | None
+) -> AsyncIterator[tuple[float, Held | None]]:
+    """The same for a target, whose epoch is raised with it in one round trip; None where it was not free at once.
+
+    What was read before the lock was taken is then older than the other holder's work: look again before the raise.
+    """
+    epoch, waited = None, 0.0
+    async with told(session, "taking the lock"):
+        epoch = await _try_raising(session, keys, target)
+        if epoch is None:
+            waited = await _wait(session, keys, limit)
+    async with _holding(session, keys):
+        yield waited, None if epoch is None else _raised(session, keys, target, epoch, waited)
+
+
+@asynccontextmanager
+async def _holding(session: Session, keys: Keys) -> AsyncIterator[None]:
     taken_at = session.clock()
     session.passing(Checkpoint.LOCKED)
-    yield waited
+    yield
     session.passing(Checkpoint.RELEASING)
     async with told(session, "giving the lock back"):
         await _give_back(session, keys.in_order)
@@ -117,6 +141,10 @@ async def raise_fence(session: Session, keys: Keys, target: Target, waited: floa
     sql = queries("target", session.control)["raise_fence"]
     async with told(session, "raising the fence"):
         epoch = await session.conn.fetchval(sql, target.name, session.worker)
+    return _raised(session, keys, target, epoch, waited)
+
+
+def _raised(session: Session, keys: Keys, target: Target, epoch: int, waited: float) -> Held:
     session.emit(LockAcquired(epoch, waited))
     session.passing(Checkpoint.FENCED)
     return Held(session.bind(epoch=epoch), target, keys, epoch)
@@ -192,6 +220,17 @@ async def _try(session: Session, keys: tuple[int, ...]) -> bool:
     if got < len(keys):
         await _give_back(session, keys[:got])
     return got == len(keys)
+
+
+async def _try_raising(session: Session, keys: Keys, target: Target) -> int | None:
+    """Try every key and raise the epoch if all were got; None, and nothing is held, where one of them is taken."""
+    sql = queries("target", session.control)["try_raising"]
+    sql = sql.replace(":tried", try_sql(keys.in_order)).replace(":all", str(len(keys.in_order)))
+    got, epoch = await session.conn.fetchrow(sql, target.name, session.worker) or (0, None)
+    if epoch is None:
+        await _give_back(session, keys.in_order[:got])
+        return None
+    return int(epoch)
 
 
 def try_sql(keys: tuple[int, ...]) -> str:

@@ -20,7 +20,7 @@ _VALUE = pattern(r"\$([0-9]+)")
 _NAME = pattern(r"^-- name: (\w+)\n(?:--.*\n)*", re.MULTILINE)
 
 
-Value = str | float | datetime | Sequence[str] | None
+Value = str | bytes | float | datetime | Sequence[str] | None
 """What a query of ours is given."""
 
 
@@ -48,6 +48,8 @@ def _literal(value: Value) -> str:
             return "NULL"
         case str():
             return quote_literal(value)
+        case bytes():
+            return f"'\\x{value.hex()}'::bytea"
         case int() | float():
             return f"({value})"
         case datetime():

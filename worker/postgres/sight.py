@@ -51,6 +51,16 @@ async def see(session: Session, target: Target, line: str, *, has_table: bool, n
         return _sight(there, home)
 
 
+async def see_first(session: Session, target: Target, line: str) -> Sight | None:
+    """Read both halves where the control schema is new; None where more than the wanted bundle is there by now."""
+    values = (target.name, line, target.schema, target.table)
+    row = await _row(session, "first_sight", target, values, has_table=False)
+    if row is None or row["id"] is None:
+        return None
+    with credible("the control schema"):
+        return _sight(row, row)
+
+
 def _sight(there: "Record", home: "Record") -> Sight:
     return Sight(
         ControlVersions(there["target_half"], there["home_half"]),
@@ -65,9 +75,11 @@ async def _row(
     session: Session, query: str, target: Target, values: tuple[str, ...], *, has_table: bool
 ) -> "Record | None":
     """The query's one row; None where the control schema lacks what it reads."""
-    half = queries("target", session.control)
-    observe, versions = (text.rstrip().rstrip(";") for text in (half["observe"], half["control_versions"]))
-    sql = queries("sight", session.control)[query].replace(":observe", observe).replace(":control_versions", versions)
+    half, whole = queries("target", session.control), queries("sight", session.control)
+    observe, versions, sight = (
+        text.rstrip().rstrip(";") for text in (half["observe"], half["control_versions"], whole["sight"])
+    )
+    sql = whole[query].replace(":sight", sight).replace(":observe", observe).replace(":control_versions", versions)
     async with told(session, f"looking at {target.name}"):
         try:
             with credible("the control schema"):

@@ -20,6 +20,23 @@ LEFT JOIN LATERAL (
 ) AS b ON true
 LEFT JOIN :"schema".job ON job.target_id = t.id AND job.bundle_id = b.id;
 
+-- name: first_sight
+-- The same, if there is nothing but the wanted bundle: no version table, target or fingerprint, and no other bundle on
+-- the line; and only if the role owns the control schema, which somebody else may have made empty. :sight is the query
+-- of that name, $3 and $4 are the version table's schema and name.
+SELECT s.* FROM (:sight) AS s
+WHERE NOT EXISTS (SELECT FROM :"schema".target WHERE name = $1)
+    AND NOT EXISTS (SELECT FROM :"schema".bundle AS other WHERE other.line = $2 AND other.id <> s.id)
+    AND NOT EXISTS (SELECT FROM :"schema".fingerprint)
+    AND NOT EXISTS (
+        SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = $3 AND c.relname = $4
+    )
+    AND EXISTS (
+        SELECT FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner
+        WHERE n.nspname = :'schema' AND r.rolname = current_user
+    );
+
 -- name: sight_of_target
 -- The target half's part of it, where the home half lies in another database. $1: target.
 SELECT o.*, c.* FROM (:observe) AS o CROSS JOIN (:control_versions) AS c;

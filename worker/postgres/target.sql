@@ -200,6 +200,18 @@ LEFT JOIN LATERAL (SELECT version, dirty FROM :version_table ORDER BY version DE
 LEFT JOIN :"schema".readiness AS r ON r.target = $1
 LEFT JOIN :"schema".fence AS f ON f.target = $1;
 
+-- name: try_raising
+-- Try the keys of a target's lock, and raise its epoch if all were got. :tried is the query that tries them, :all how
+-- many there are. $1 and $2 as in raise_fence. Where there is a row its newest version is raised, seen before or not.
+WITH tried (got) AS MATERIALIZED (:tried), raised AS (
+    INSERT INTO :"schema".fence AS f (target, epoch, worker, backend_pid)
+    SELECT $1::text, 1, $2::text, pg_backend_pid() FROM tried WHERE got = :all
+    ON CONFLICT (target) DO UPDATE
+    SET epoch = f.epoch + 1, worker = excluded.worker, backend_pid = excluded.backend_pid, raised_at = clock_timestamp()
+    RETURNING epoch
+)
+SELECT tried.got, raised.epoch FROM tried LEFT JOIN raised ON true;
+
 -- name: readiness
 -- The readiness row alone, with this server's identity: all that a gate may read. $1: target, null for the only one.
 -- Everything is qualified, operators too: see the queries of a gate's surroundings. The driver knows text[] without

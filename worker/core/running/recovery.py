@@ -6,6 +6,7 @@ from dataclasses import field
 from enum import Enum
 from itertools import islice
 
+from worker.core.pattern import pattern
 from worker.core.sql.statements import Kind, classify
 from worker.core.sql.tokens import keywords, spans
 from worker.core.value import dataclass
@@ -118,7 +119,7 @@ class Temper(Enum):
 
 _NAME_BYTES = 63
 _READ = 64
-_UNQUOTED = re.compile(r"[A-Za-z_\x80-\U0010ffff].*", re.DOTALL)
+_UNQUOTED = pattern(r"[A-Za-z_\x80-\U0010ffff].*", re.DOTALL)
 _REPEATABLE = frozenset({"ANALYSE", "ANALYZE", "CHECKPOINT", "CLUSTER", "DISCARD", "REFRESH", "REINDEX", "VACUUM"})
 _THINGS = {thing.name: thing for thing in Thing}
 

@@ -5,19 +5,19 @@ An unquoted backslash begins a psql command, which reaches to the end of its lin
 of the file and with nothing else, whatever the file holds.
 """
 
-import re
 from array import array
 from enum import Enum
 from itertools import chain, takewhile
 from operator import attrgetter, methodcaller
 
+from worker.core.pattern import pattern
 from worker.core.sql.places import Lines, Statement, Statements
 from worker.core.sql.tokens import GAP, INNER_RUN, PLAIN, ROUTINE, ROUTINE_RUN, RUN, SPACE, keywords, run_end, token_end
 from worker.core.value import dataclass
 
 BOM = "\ufeff"
 
-_LINE = re.compile(r"[^\r\n]*")
+_LINE = pattern(r"[^\r\n]*")
 _GROUP = attrgetter("lastindex")
 _PLACE = methodcaller("span", 1)
 

@@ -1,15 +1,15 @@
 """Where a file's statements are: two numbers for each of them; all else is read from the text when it is asked for."""
 
-import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from operator import methodcaller
 from typing import overload
 
+from worker.core.pattern import pattern
 from worker.core.value import dataclass
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
+_LINE_END = pattern(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True)

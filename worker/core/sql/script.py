@@ -10,6 +10,7 @@ from itertools import islice, takewhile
 from typing import NoReturn, assert_never
 
 from worker.core.bundles.migration import Directives, Transaction
+from worker.core.pattern import pattern
 from worker.core.sql.places import Statement, Statements, line_ends
 from worker.core.sql.source import blanked, read_source
 from worker.core.sql.statements import Kind, may_commit, transaction_modes
@@ -20,7 +21,7 @@ PART = 512 * 1024
 """Characters; a text that is longer is sent in parts, so that neither side has to hold many copies of it."""
 
 # What changes how text is read; a dump begins by setting both of the first two to what they are.
-_READ_ANEW = re.compile(
+_READ_ANEW = pattern(
     r"""standard_conforming_strings (?! \s* (?: = | to) \s* '?on\b )
     | client_encoding (?! \s* (?: = | to) \s* '?utf-?8\b )
     | backslash_quote | set \s+ names""",

@@ -1,18 +1,18 @@
 """A file's text as a server can take it: what only psql understands is blanked or refused, places stay the same."""
 
-import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+from worker.core.pattern import pattern
 from worker.core.sql.lexer import BOM, Scan, scan
 from worker.core.sql.places import Statements, line_ends
 from worker.core.sql.statements import Kind, classify
 from worker.core.value import dataclass
 from worker.errors import BundleError
 
-_RESTRICT = re.compile(r"\\(?:un)?restrict(?![^ \t\r\n])")
-_COMMAND = re.compile(r"\\[A-Za-z]*")
-_VISIBLE = re.compile(r"[^\r\n]")
+_RESTRICT = pattern(r"\\(?:un)?restrict(?![^ \t\r\n])")
+_COMMAND = pattern(r"\\[A-Za-z]*")
+_VISIBLE = pattern(r"[^\r\n]")
 
 
 @dataclass(frozen=True, slots=True)

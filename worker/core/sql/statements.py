@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from itertools import pairwise
 
+from worker.core.pattern import pattern
 from worker.core.sql.tokens import first_keyword, keywords
 
 
@@ -48,7 +49,7 @@ _HEAD = 8
 _NAMES = 24
 _FALSE = frozenset({"FALSE", "OFF", "0", "'FALSE'", "'OFF'", "'0'"})
 _TRUE = frozenset({"TRUE", "'TRUE'", "'T'", "'ON'", "'YES'", "'1'"})
-_TEMP = re.compile("temp", re.IGNORECASE | re.ASCII)
+_TEMP = pattern("temp", re.IGNORECASE | re.ASCII)
 _TRANSACTION_WORDS = ("WORK", "TRANSACTION")
 
 

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from worker.core.pattern import pattern
+
 SPACE = " \t\r\n\f\v"
 
 _TURNS = 512
@@ -47,7 +49,7 @@ def _run(words: str, besides: str = "") -> re.Pattern[str]:
     stops = rf""";()'"$\\/\-{besides}{_LETTERS}"""
     plain = f"[{_outside(stops)}]++"
     whole = rf"{plain}|{words}|{_STRING}|{_IDENTIFIER}|{_LINE_COMMENT}|{_OPERATORS}"
-    return re.compile(rf"(?:{whole}|\((?:{whole}|;){{0,{_TURNS}}}\)){{0,{_TURNS}}}")
+    return pattern(rf"(?:{whole}|\((?:{whole}|;){{0,{_TURNS}}}\)){{0,{_TURNS}}}")
 
 
 RUN = _run(_WORD)
@@ -64,7 +66,7 @@ ROUTINE_RUN = _run(rf"{_LABEL}|(?!{_BODY_WORD}){_WORD}|\.", besides=".")
 
 _GAP = rf"(?:[{SPACE}]++|{_LINE_COMMENT}|{_FLAT_COMMENT})"
 
-GAP = re.compile(rf"{_GAP}{{0,{_TURNS}}}")
+GAP = pattern(rf"{_GAP}{{0,{_TURNS}}}")
 """White space and comments, up to a nested comment or a token."""
 
 # Of what begins with these words, nothing matters but where it ends.
@@ -78,7 +80,7 @@ def _nested(turns: Sequence[int]) -> str:
     return _PLAIN_TOKENS + inner
 
 
-PLAIN = re.compile(
+PLAIN = pattern(
     rf"((?ai:{_PLAIN_WORDS})(?!{_PART})(?:{_nested(_DEEPER_TURNS)}){{0,{_TURNS}}};)"
     rf"(?:[{SPACE}]++|{_LINE_COMMENT}){{0,{_TURNS}}}|.",
     re.DOTALL,
@@ -86,21 +88,21 @@ PLAIN = re.compile(
 """A whole statement of a plain kind with easy tokens, as group 1, and the white space behind it; else a character."""
 
 _OR_REPLACE = rf"(?:(?ai:or){_GAP}{{1,{_TURNS}}}(?ai:replace){_GAP}{{1,{_TURNS}}})?"
-ROUTINE = re.compile(rf"(?ai:create){_GAP}{{1,{_TURNS}}}{_OR_REPLACE}(?ai:function|procedure)(?!{_PART})")
+ROUTINE = pattern(rf"(?ai:create){_GAP}{{1,{_TURNS}}}{_OR_REPLACE}(?ai:function|procedure)(?!{_PART})")
 """The beginning of a statement whose body may hold semicolons."""
 
-_FIRST_WORD = re.compile(_WORD)
-_TOKEN = re.compile(rf"[{SPACE}]++|{_WORD}|[0-9]++|{_LINE_COMMENT}|{_STRING}|{_IDENTIFIER}")
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
-_DOLLAR_TAG = re.compile(rf"\$(?:{_START}{_TAG_PART}*+)?\$")
+_FIRST_WORD = pattern(_WORD)
+_TOKEN = pattern(rf"[{SPACE}]++|{_WORD}|[0-9]++|{_LINE_COMMENT}|{_STRING}|{_IDENTIFIER}")
+_COMMENT_EDGE = pattern(r"/\*|\*/")
+_DOLLAR_TAG = pattern(rf"\$(?:{_START}{_TAG_PART}*+)?\$")
 _BLANKS = r"[ \t\f\v]"
 # A string goes on after white space with a line end in it, and goes on by the rules that it began with.
 _CONTINUED = (
     rf"'(?:{_BLANKS}++|{_LINE_COMMENT}){{0,{_TURNS}}}[\r\n](?:[{SPACE}]++|{_LINE_COMMENT}[\r\n]){{0,{_TURNS}}}'"
 )
-_IN_ESCAPE_STRING = re.compile(rf"(?:[^'\\]++|\\.|''|{_CONTINUED}){{0,{_TURNS}}}", re.DOTALL)
-_IN_STRING = re.compile(rf"(?:[^']++|''){{0,{_TURNS}}}")
-_IN_IDENTIFIER = re.compile(rf'(?:[^"]++|""){{0,{_TURNS}}}')
+_IN_ESCAPE_STRING = pattern(rf"(?:[^'\\]++|\\.|''|{_CONTINUED}){{0,{_TURNS}}}", re.DOTALL)
+_IN_STRING = pattern(rf"(?:[^']++|''){{0,{_TURNS}}}")
+_IN_IDENTIFIER = pattern(rf'(?:[^"]++|""){{0,{_TURNS}}}')
 
 
 def run_end(run: re.Pattern[str], sql: str, at: int) -> int:

@@ -5,10 +5,11 @@ OID and no position among them, so that a restored dump has the same fingerprint
 before a job did not get it made right by that job: unless the job itself touched it, it stays what it was found as.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+
+from worker.core.pattern import pattern
 
 Parts = Mapping[str, str]
 
@@ -72,9 +73,9 @@ def incomparable(state: State | None) -> str | None:
 
 # A server writes an expression down from its parsed form, and reads a cast or a qualified name back in another form:
 # `a IN ('x')` on a varchar comes back from a dump with its casts elsewhere. What remains is compared.
-_CAST = re.compile(r"::(\"[^\"]+\"|[a-z_][\w.]*( varying| precision| with(out)? time zone)?)(\(\d+(,\d+)?\))?(\[\])*")
-_QUALIFIER = re.compile(r"\b[a-z_]\w*\.(?=[a-z_\"])")
-_NOISE = re.compile(r"[\s()]+")
+_CAST = pattern(r"::(\"[^\"]+\"|[a-z_][\w.]*( varying| precision| with(out)? time zone)?)(\(\d+(,\d+)?\))?(\[\])*")
+_QUALIFIER = pattern(r"\b[a-z_]\w*\.(?=[a-z_\"])")
+_NOISE = pattern(r"[\s()]+")
 _WRITTEN_DOWN = frozenset(
     {"default", "definition", "checks", "using", "check", "generated", "statements", "partitioned by"}
 )
