@@ -51,7 +51,7 @@ async def amending(held: Held, site: Site, view: View, doing: str, then: Observe
         FencedError: Another worker has taken the target over; nothing was written.
     """
     home = HomeHalf(held.session, view.line)
-    statement = Statement(held, site, view, await home.bundles())
+    statement = Statement(held, site, view, await home.required())
     async with fenced(held, doing):
         yield TargetHalf(held.session, held.target)
         row, _ = await statement.write(then)

@@ -49,7 +49,7 @@ class Attempt:
         await self._open(request)
         self._session.passing(Checkpoint.OPENED)
         held = replace(self._held, session=self._session)
-        statement = Statement(held, self._site, self._view, await self._home.bundles())
+        statement = Statement(held, self._site, self._view, await self._home.required())
         execution = Execution(held, self._site, self._view, self._bundle, statement)
         try:
             await self._apply(request, execution)

@@ -155,7 +155,7 @@ class _Bringing:
     async def _stamp(self, held: Held, view: View) -> None:
         from worker.jobs.execution import Statement  # noqa: PLC0415  the same
 
-        statement = Statement(held, self._site, view, await HomeHalf(held.session, view.line).bundles())
+        statement = Statement(held, self._site, view, await HomeHalf(held.session, view.line).required())
         async with fenced(held, "writing readiness"):
             row, _ = await statement.write(view.observation.observed)
         statement.tell(row, None)

@@ -1,5 +1,6 @@
 """One job under the lock: brings a plan's effects about, and states in the readiness row what came of them."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from worker.applier import pipeline
@@ -16,10 +17,9 @@ from worker.core.planning.pace import Pace
 from worker.core.planning.plan import Adopt, Effect, Observed, Pending, Run, after
 from worker.core.planning.readiness import Readiness, served_bundles
 from worker.jobs.look import View
-from worker.jobs.readiness import required_of, wanted_of
+from worker.jobs.readiness import wanted_of
 from worker.jobs.site import Site
 from worker.postgres.faults import FencedError
-from worker.postgres.home_half import Row
 from worker.postgres.lock import Held
 from worker.postgres.session import DrainedError
 from worker.postgres.target_half import Action, TargetHalf, lower_readiness_sql, pin_sql
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 
 class Statement:
-    """Writes the readiness row of one held target; `rows` are the line's bundles."""
+    """Writes the readiness row of one held target; `required` are the versions of the line's bundles, by label."""
 
-    def __init__(self, held: Held, site: Site, view: View, rows: tuple[Row, ...]) -> None:
+    def __init__(self, held: Held, site: Site, view: View, required: Mapping[str, tuple[int, ...]]) -> None:
         self._held = held
         self._site = site
         self._view = view
-        self._required = required_of(rows)
+        self._required = required
         self._half = TargetHalf(held.session, held.target)
 
     def still_met(self, versions: frozenset[int]) -> tuple[str, ...]:
