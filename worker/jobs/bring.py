@@ -12,7 +12,7 @@ from worker.core.planning.reconcile import Action, Insistence
 from worker.core.value import dataclass
 from worker.jobs.control import have_control
 from worker.jobs.decide import Decision, decide, decide_early
-from worker.jobs.look import Control, View, glance, is_wanted, look, look_settled
+from worker.jobs.look import Control, View, glance, is_wanted, look, look_settled, survey_anew
 from worker.jobs.preflight import check_standing
 from worker.jobs.published import learn, load
 from worker.jobs.site import Report, Request, Site
@@ -118,13 +118,14 @@ class _Bringing:
         return view if view.control is Control.ABSENT else await self._look()
 
     async def _under_lock(self, keys: Keys, view: View, waited: float) -> Report:
-        if waited or self._sights.known is not None:
+        if waited:
             view = await self._look()
-            # The view before may have been a glance, which does not see who else could interfere.
             check_standing(view.survey.standing)
             decision = await self._decide(view)
             if decision.action is Action.NOTHING:
                 return self._report(view, decision)
+        elif self._sights.known is not None:
+            view = await self._surveyed(view)
         held = await raise_fence(self._session, keys, view.survey.target, waited)
         view = await self._look_again(view)
         # Where there was no control schema before, this is the first look at who made it.
@@ -162,6 +163,13 @@ class _Bringing:
 
     async def _look(self) -> View:
         return await self._noted(await look(self._session, self._site, self._at_hand))
+
+    async def _surveyed(self, before: View) -> View:
+        """Look at the rights, and at who could interfere, which the glance that brought the news did not see."""
+        again = await survey_anew(self._session, self._site, before)
+        view = await self._look() if again is None else again
+        check_standing(view.survey.standing)
+        return view
 
     async def _look_again(self, before: View) -> View:
         """Read anew what the fence protects; rights, and who could interfere, were seen under the lock."""
