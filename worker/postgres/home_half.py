@@ -44,6 +44,8 @@ JOB_QUERIES = ("bundle_files", "open_job", "set_job")
 
 # A fleet's session does not wait for the disk; what was published must not be lost where targets have it already.
 _TO_DISK = "SET LOCAL synchronous_commit TO DEFAULT"
+# That a job was begun need not outlive a crash of the server: it is begun again then, whatever its row says.
+_QUICKLY = "SET LOCAL synchronous_commit = off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +262,7 @@ class HomeHalf:
         moved, sql = self.moved_job(job, event, epoch=epoch, applied=applied, failure=failure)
         if sql:
             async with told(self._session, "recording the job"):
-                await self._conn.execute(sql)
+                await self._conn.execute(f"{_QUICKLY}; {sql}" if event is JobEvent.START else sql)
         return moved
 
     def moved_job(
