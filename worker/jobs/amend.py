@@ -54,8 +54,8 @@ async def amending(held: Held, site: Site, view: View, doing: str, then: Observe
     statement = Statement(held, site, view, await home.required())
     async with fenced(held, doing):
         yield TargetHalf(held.session, held.target)
-        row, _ = await statement.write(then)
+        row = await statement.write(then)
         if view.job is not None:
             await home.move_job(view.job, JobEvent.RETRY, epoch=held.epoch)
         await home.wake()
-    statement.tell(row, None)
+    statement.stated(row)

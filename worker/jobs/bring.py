@@ -158,8 +158,8 @@ class _Bringing:
 
         statement = Statement(held, self._site, view, await HomeHalf(held.session, view.line).required())
         async with fenced(held, "writing readiness"):
-            row, _ = await statement.write(view.observation.observed)
-        statement.tell(row, None)
+            row = await statement.write(view.observation.observed)
+        statement.stated(row)
 
     async def _look(self) -> View:
         return await self._noted(await look(self._session, self._site, self._at_hand))

@@ -33,7 +33,7 @@ from worker.postgres.contents import store
 from worker.postgres.faults import credible, told
 from worker.postgres.queries import queries, with_values
 from worker.postgres.session import Session
-from worker.postgres.transaction import transaction
+from worker.postgres.transaction import QUICKLY, transaction
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -44,8 +44,6 @@ JOB_QUERIES = ("bundle_files", "open_job", "set_job")
 
 # A fleet's session does not wait for the disk; what was published must not be lost where targets have it already.
 _TO_DISK = "SET LOCAL synchronous_commit TO DEFAULT"
-# That a job was begun need not outlive a crash of the server: it is begun again then, whatever its row says.
-_QUICKLY = "SET LOCAL synchronous_commit = off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +260,8 @@ class HomeHalf:
         moved, sql = self.moved_job(job, event, epoch=epoch, applied=applied, failure=failure)
         if sql:
             async with told(self._session, "recording the job"):
-                await self._conn.execute(f"{_QUICKLY}; {sql}" if event is JobEvent.START else sql)
+                # That a job was begun need not outlive a crash of the server: it is begun again then in any case.
+                await self._conn.execute(f"{QUICKLY}; {sql}" if event is JobEvent.START else sql)
         return moved
 
     def moved_job(
