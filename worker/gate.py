@@ -33,7 +33,7 @@ from worker.core.planning.readiness import (
 from worker.core.target import quote_identifier
 from worker.core.value import dataclass, replace
 from worker.errors import JobFailedError, NoDatabaseError, RefusedError, TimedOutError, UsageError
-from worker.postgres.connection import closing
+from worker.postgres.connection import FAREWELL_S, closing
 from worker.postgres.faults import Fault, fault_of, message_of
 from worker.postgres.surroundings import Surroundings, read_job, read_surroundings
 from worker.postgres.target_half import read_readiness
@@ -177,7 +177,7 @@ class _Waiting:
             self._tell(Unmet(error.reason, error.message, error.hint))
             return False
         try:
-            async with closing(conn):
+            async with closing(conn, FAREWELL_S):
                 return await work(conn)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self._tell(_lost(error))

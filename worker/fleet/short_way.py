@@ -126,7 +126,7 @@ class ShortWay:
         self._check_signed(view, bundle, steps)
         began, wanted = self._session.clock(), view.wanted
         row, wanted_at = self._row(held, view, steps[-1].then), None if wanted is None else wanted.wanted_at
-        limits, works = self._site.limits, _works(held, bundle.label, steps, readiness_sql(held, row, wanted_at))
+        limits, works = self._site.limits, _works(held, bundle.label, steps, readiness_sql(held, row))
         # Another program may have made one since the glimpse, and applied migrations: then nothing of this is done.
         first = "" if view.survey.has_table else f"{create_version_table_sql(held.target)};\n"
         stopped = await send_chain(held, f"{first}{chain(works, limits)}", seconds_of(limits))

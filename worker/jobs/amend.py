@@ -51,11 +51,11 @@ async def amending(held: Held, site: Site, view: View, doing: str, then: Observe
         FencedError: Another worker has taken the target over; nothing was written.
     """
     home = HomeHalf(held.session, view.line)
-    statement = Statement(held, site, view, await home.bundles())
+    statement = Statement(held, site, view, await home.required())
     async with fenced(held, doing):
         yield TargetHalf(held.session, held.target)
-        row, _ = await statement.write(then)
+        row = await statement.write(then)
         if view.job is not None:
             await home.move_job(view.job, JobEvent.RETRY, epoch=held.epoch)
         await home.wake()
-    statement.tell(row, None)
+    statement.stated(row)

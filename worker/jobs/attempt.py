@@ -20,10 +20,11 @@ from worker.jobs.execution import Execution, Statement
 from worker.jobs.look import View, is_wanted
 from worker.jobs.offer import check_scripts, refused
 from worker.jobs.published import place_of
+from worker.jobs.readiness import required_of
 from worker.jobs.site import LATEST, Drift, Report, Request, Result, Site
 from worker.jobs.work import Work
 from worker.postgres.faults import ConnectionLostError, FencedError
-from worker.postgres.home_half import HomeHalf, Job, JobFailure, Row
+from worker.postgres.home_half import HomeHalf, Job, JobFailure
 from worker.postgres.lock import Held
 
 _RECORD_SECONDS = 2.0
@@ -49,7 +50,7 @@ class Attempt:
         await self._open(request)
         self._session.passing(Checkpoint.OPENED)
         held = replace(self._held, session=self._session)
-        statement = Statement(held, self._site, self._view, await self._bundles())
+        statement = Statement(held, self._site, self._view, await self._required())
         execution = Execution(held, self._site, self._view, self._bundle, statement)
         try:
             await self._apply(request, execution)
@@ -92,10 +93,10 @@ class Attempt:
         elif self._view.target is None:
             await self._home.ensure_target(name)
 
-    async def _bundles(self) -> tuple[Row, ...]:
-        """The line's bundles; in a first run there is none but the wanted one."""
+    async def _required(self) -> dict[str, tuple[int, ...]]:
+        """What the line's bundles require; in a first run there is none but the wanted one."""
         wanted = self._view.wanted
-        return (wanted,) if self._view.is_first and wanted is not None else await self._home.bundles()
+        return required_of((wanted,)) if self._view.is_first and wanted is not None else await self._home.required()
 
     def _report(self, execution: Execution, readiness: Readiness) -> Report:
         return Report(

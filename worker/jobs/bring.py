@@ -12,7 +12,7 @@ from worker.core.planning.reconcile import Action, Insistence
 from worker.core.value import dataclass
 from worker.jobs.control import have_control
 from worker.jobs.decide import Decision, decide, decide_early
-from worker.jobs.look import Control, View, glance, glance_first, is_wanted, look, look_settled
+from worker.jobs.look import Control, View, glance, glance_first, is_wanted, look, look_settled, survey_anew
 from worker.jobs.preflight import check_standing
 from worker.jobs.published import learn, load
 from worker.jobs.site import Report, Request, Site
@@ -98,11 +98,15 @@ class _Bringing:
     async def _with_lock(self, view: View) -> Report:
         keys = Keys.of_target(view.survey.target, view.survey.database)
         session, target, limit = self._session, view.survey.target, self._site.limits.advisory_timeout
-        if self._sights.known is not None:
-            async with hold(session, keys, limit) as waited:
+        if self._sights.known is None:
+            async with hold_raised(session, keys, target, limit) as (waited, held):
+                return await self._under_lock(keys, view, waited, held)
+        async with hold(session, keys, limit) as waited:
+            if waited:
                 return await self._under_lock(keys, view, waited, None)
-        async with hold_raised(session, keys, target, limit) as (waited, held):
-            return await self._under_lock(keys, view, waited, held)
+            view = await self._surveyed(view)
+            raised = await raise_fence(self._session, keys, view.survey.target, waited)
+            return await self._under_lock(keys, view, waited, raised)
 
     async def _offered(self) -> View:
         """Look, and publish what is offered; then look at what came of it, of other publishers' offers too.
@@ -130,7 +134,6 @@ class _Bringing:
     async def _under_lock(self, keys: Keys, view: View, waited: float, held: Held | None) -> Report:
         if held is None:
             view = await self._look()
-            # The view before may have been a glance, which does not see who else could interfere.
             check_standing(view.survey.standing)
             decision = await self._decide(view)
             if decision.action is Action.NOTHING:
@@ -165,13 +168,20 @@ class _Bringing:
     async def _stamp(self, held: Held, view: View) -> None:
         from worker.jobs.execution import Statement  # noqa: PLC0415  the same
 
-        statement = Statement(held, self._site, view, await HomeHalf(held.session, view.line).bundles())
+        statement = Statement(held, self._site, view, await HomeHalf(held.session, view.line).required())
         async with fenced(held, "writing readiness"):
-            row, _ = await statement.write(view.observation.observed)
-        statement.tell(row, None)
+            row = await statement.write(view.observation.observed)
+        statement.stated(row)
 
     async def _look(self) -> View:
         return await self._noted(await look(self._session, self._site, self._at_hand))
+
+    async def _surveyed(self, before: View) -> View:
+        """Look at the rights, and at who could interfere, which the glance that brought the news did not see."""
+        again = await survey_anew(self._session, self._site, before)
+        view = await self._look() if again is None else again
+        check_standing(view.survey.standing)
+        return view
 
     async def _look_again(self, before: View) -> View:
         """Read anew what the fence protects; rights, and who could interfere, were seen under the lock."""

@@ -1,5 +1,6 @@
 """One job under the lock: brings a plan's effects about, and states in the readiness row what came of them."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from worker.applier import pipeline
@@ -16,43 +17,59 @@ from worker.core.planning.pace import Pace
 from worker.core.planning.plan import Adopt, Effect, Observed, Pending, Run, after
 from worker.core.planning.readiness import Readiness, served_bundles
 from worker.jobs.look import View
-from worker.jobs.readiness import required_of, wanted_of
+from worker.jobs.readiness import wanted_of
 from worker.jobs.site import Site
 from worker.postgres.faults import FencedError
-from worker.postgres.home_half import Row
 from worker.postgres.lock import Held
+from worker.postgres.readiness_row import readiness_sql
 from worker.postgres.session import DrainedError
 from worker.postgres.target_half import Action, TargetHalf, lower_readiness_sql, pin_sql
-from worker.postgres.transaction import fenced
+from worker.postgres.transaction import QUICKLY, at_once, fenced
 
 if TYPE_CHECKING:
     from worker.bundles.trust import Warrant
 
 
 class Statement:
-    """Writes the readiness row of one held target; `rows` are the line's bundles."""
+    """Writes the readiness row of one held target; `required` are the versions of the line's bundles, by label."""
 
-    def __init__(self, held: Held, site: Site, view: View, rows: tuple[Row, ...]) -> None:
+    def __init__(self, held: Held, site: Site, view: View, required: Mapping[str, tuple[int, ...]]) -> None:
         self._held = held
         self._site = site
         self._view = view
-        self._required = required_of(rows)
+        self._required = required
         self._half = TargetHalf(held.session, held.target)
 
     def still_met(self, versions: frozenset[int]) -> tuple[str, ...]:
         """Labels of the bundles that are met while these versions are applied."""
         return served_bundles(self._required, versions, None if self._view.wanted is None else self._view.wanted.serves)
 
-    async def write(self, observed: Observed) -> tuple[Readiness, float | None]:
-        """Write the row inside the caller's fenced transaction; also returns the seconds since it was wanted."""
-        wanted = wanted_of(self._view, self._site, observed)
-        row = assess(wanted, self._required, observed, self._view.survey.identity, self._held.epoch)
-        wanted_at = None if self._view.wanted is None else self._view.wanted.wanted_at
-        return row, await self._half.write_readiness(row, wanted_at)
+    async def write(self, observed: Observed) -> Readiness:
+        """Write the row inside the caller's fenced transaction, who then says `stated`."""
+        row = self._row(observed)
+        await self._half.write_readiness(self._held, row)
+        return row
 
-    def tell(self, row: Readiness, seconds: float | None) -> None:
-        """Tell what was written, once it is committed."""
+    def stated(self, row: Readiness) -> None:
+        """Have it known that the row is committed."""
         self._held.session.stated(self._held.target.name, row)
+        self._tell(row, None)
+
+    async def state(self, observed: Observed, also: str, applied: Sequence[int]) -> Readiness:
+        """Write the row in one message, with SQL that commits together with it, and have it known."""
+        row, held = self._row(observed), self._held
+        await at_once(held, "writing readiness", *filter(None, (also,)), readiness_sql(held, row))
+        held.session.stated(held.target.name, row)
+        wanted_at = None if self._view.wanted is None else self._view.wanted.wanted_at
+        is_reached = bool(applied) and row.lowest_pending is None
+        self._tell(row, await self._half.since_wanted(wanted_at) if is_reached and wanted_at is not None else None)
+        return row
+
+    def _row(self, observed: Observed) -> Readiness:
+        wanted = wanted_of(self._view, self._site, observed)
+        return assess(wanted, self._required, observed, self._view.survey.identity, self._held.epoch)
+
+    def _tell(self, row: Readiness, seconds: float | None) -> None:
         highest = row.versions[-1] if row.versions else None
         self._held.session.emit(ReadinessSet(row.bundle or "", highest, row.lowest_pending, seconds))
 
@@ -209,15 +226,14 @@ class Execution:
 
         It is pinned with each migration already, but there need not have been one.
         """
-        changes = pin is not None or self._view.observation.pinned is not None
-        return await self.write_readiness(pin_sql(self._held, pin) if changes else "")
+        if pin is not None or self._view.observation.pinned is not None:
+            return await self.write_readiness(pin_sql(self._held, pin))
+        # What the row states is on disk: the last migration's commit waited, or the fence's. The row itself follows
+        # with the job's end where that lies in the same database; one that a server's crash takes is written again.
+        return await self.write_readiness(QUICKLY if self._held.session.home is None else "")
 
     async def write_readiness(self, also: str = "") -> Readiness:
         """Write the row that states what is true now; `also` is SQL that commits together with it."""
-        async with fenced(self._held, "writing readiness"):
-            if also:
-                await self._held.session.conn.execute(also)
-            row, seconds = await self._statement.write(self.observed)
+        row = await self._statement.state(self.observed, also, self.applied)
         self._written = self.observed
-        self._statement.tell(row, seconds if self.applied and row.lowest_pending is None else None)
         return row

@@ -28,12 +28,10 @@ async def remember(held: Held, effects: Iterable[Effect]) -> None:
         return
     catalogue = Catalogue(held.session)
     async with _dispensable(held):
-        if not await catalogue.has_fingerprint():
+        state = await catalogue.known()
+        if state is None or state.fingerprint is None or incomparable(state) is not None:
             return
         async with catalogue.looking():
-            state = await catalogue.state()
-            if state is None or state.fingerprint is None or incomparable(state) is not None:
-                return
             found = deviating(await catalogue.differences(), state.fingerprint)
         if found or state.marked:
             async with catalogue.taking(held):

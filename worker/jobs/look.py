@@ -12,7 +12,7 @@ from worker.jobs.site import Rivals, Site
 from worker.postgres.home_half import Job, Row, TargetRow
 from worker.postgres.lock import Keys, hold
 from worker.postgres.session import Session
-from worker.postgres.sight import see, see_first
+from worker.postgres.sight import Sight, see, see_first
 from worker.postgres.target_half import Observation, Survey, TargetHalf, survey
 
 
@@ -97,7 +97,7 @@ async def look(session: Session, site: Site, offer: Bundle | None = None) -> Vie
 async def glance(session: Session, site: Site, before: View) -> View | None:
     """Read again in one query what a decision needs, on the connection of `before`; None where that does not do.
 
-    What the role may, and who else could interfere, is taken to be as it was.
+    What the role may, and who else could interfere, is taken to be as it was; `survey_anew` looks at that alone.
 
     Raises:
         ConnectionLostError: The connection broke.
@@ -107,8 +107,7 @@ async def glance(session: Session, site: Site, before: View) -> View | None:
         sight = await see(session, target, before.line, has_table=has_table, name=site.home_name(target))
     except RefusedError:
         return None
-    # Where nothing is recorded, other version tables count too, and they are not read here.
-    if sight is None or (sight.observation.observed.recorded is None and not sight.observation.observed.ledger):
+    if sight is None or not _is_alike(sight, before):
         return None
     return replace(before, observation=sight.observation, wanted=sight.wanted, target=sight.target, job=sight.job)
 
@@ -132,6 +131,27 @@ async def glance_first(session: Session, before: View) -> View | None:
     rivals = before.observation.observed.rivals
     observation = replace(sight.observation, observed=replace(sight.observation.observed, rivals=rivals))
     return replace(before, control=Control.CURRENT, observation=observation, wanted=sight.wanted, is_first=True)
+
+
+def _is_alike(sight: Sight, before: View) -> bool:
+    """Tell that what a glance leaves out is of no other meaning now."""
+    observed, is_current = sight.observation.observed, control_schema.covers(sight.versions)
+    # Where nothing is recorded, other version tables count too, and they are not read here.
+    is_recorded = observed.recorded is not None or bool(observed.ledger)
+    follows = before.line if sight.target is None else sight.target.line
+    return is_recorded and follows == before.line and is_current == (before.control is Control.CURRENT)
+
+
+async def survey_anew(session: Session, site: Site, before: View) -> View | None:
+    """Look again at what the role may and who else could interfere, and at nothing else; None where more has changed.
+
+    Raises:
+        RefusedError: The session has no schema for the version table any more; or a privilege is missing.
+    """
+    seen, was = await survey(session, site.schema, site.table), before.survey
+    check_sight(seen.standing)
+    is_alike = replace(seen, standing=was.standing) == was
+    return replace(before, survey=seen) if is_alike else None
 
 
 async def look_settled(session: Session, site: Site, offer: Bundle | None = None) -> View:

@@ -51,13 +51,10 @@ class Catalogue:
         async with transaction(self._session, "taking the catalogue's fingerprint", first) as last:
             yield last
 
-    async def has_fingerprint(self) -> bool:
-        """Whether one was taken; a control schema that is older than fingerprints has none."""
+    async def known(self) -> State | None:
+        """The state, read outside a transaction: inside one the next query would have another snapshot too."""
         async with told(self._session, "comparing the catalogue"):
-            try:
-                return bool(await self._conn.fetchval(self._sql["has_fingerprint"]))
-            except asyncpg.UndefinedTableError:
-                return False
+            return await self.state()
 
     async def state(self) -> State | None:
         """What there is to compare; None where the control schema is older than fingerprints."""

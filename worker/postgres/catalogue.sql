@@ -12,10 +12,6 @@ CROSS JOIN pg_control_system() AS c
 JOIN pg_database AS d ON d.datname = current_database()
 LEFT JOIN :"schema".fingerprint AS f ON true;
 
--- name: has_fingerprint
--- Whether there is one to compare with.
-SELECT EXISTS (SELECT FROM :"schema".fingerprint);
-
 -- name: ledger
 -- A digest of what is applied, of all targets but the control schema's own two.
 SELECT md5(coalesce(string_agg(l.target || ' ' || l.version, ',' ORDER BY l.target COLLATE "C", l.version), '')) AS ledger

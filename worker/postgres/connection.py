@@ -25,6 +25,8 @@ LOCK_TIMEOUT_MS = 30_000
 """How long our own statements wait for a lock, on the control tables above all; a migration's say theirs themselves."""
 
 CLOSE_TIMEOUT_S = 2.0
+FAREWELL_S = 0.001
+"""For a session that holds nothing: the server is told, and that it ends the session is not waited for."""
 MIN_SERVER_VERSION = 140_000
 
 # Restored by RESET ALL, since they are start-up parameters. With the keepalives a dead client's lock is free after
@@ -228,8 +230,8 @@ def _pooler_refused(where: ConnectionParams) -> RefusedError:
 
 
 @asynccontextmanager
-async def closing(conn: "Connection[Record]") -> "AsyncIterator[Connection[Record]]":
-    """Close the connection at the end of the block, whatever ended it."""
+async def closing(conn: "Connection[Record]", limit: float = CLOSE_TIMEOUT_S) -> "AsyncIterator[Connection[Record]]":
+    """Close the connection at the end of the block, whatever ended it; it is cut after `limit` seconds."""
     try:
         yield conn
     except BaseException:
@@ -237,7 +239,7 @@ async def closing(conn: "Connection[Record]") -> "AsyncIterator[Connection[Recor
         raise
     # Nothing runs on it any more, so that there is nothing to shield: cancelled, it is cut, and that ends it as well.
     with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        await conn.close(timeout=CLOSE_TIMEOUT_S)
+        await conn.close(timeout=limit)
 
 
 async def close(conn: "Connection[Record]") -> None:

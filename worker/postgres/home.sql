@@ -12,6 +12,10 @@ SELECT id, label, digest, names, checksums, required::text[] AS required, serves
     withdrawn_at IS NOT NULL AS withdrawn, intent, published_at, published_by, wanted_at
 FROM :"schema".bundle WHERE line = $1 ORDER BY id;
 
+-- name: required
+-- The versions that a gate waits for, by the label of each bundle of a line, oldest first. $1: line.
+SELECT label, required::text[] AS required FROM :"schema".bundle WHERE line = $1 ORDER BY id;
+
 -- name: insert_files
 -- Store contents, each once. $1: checksums, $2: contents, one behind the other, $3: where each begins, from 1,
 -- $4: lengths.

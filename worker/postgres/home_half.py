@@ -33,14 +33,14 @@ from worker.postgres.contents import as_one_value, store
 from worker.postgres.faults import credible, told
 from worker.postgres.queries import queries, with_values
 from worker.postgres.session import Session
-from worker.postgres.transaction import transaction
+from worker.postgres.transaction import QUICKLY, transaction
 
 if TYPE_CHECKING:
     from asyncpg import Record
 
 
-JOB_QUERIES = ("bundle_files", "published", "open_job", "set_job")
-"""What a job asks of the home half."""
+JOB_QUERIES = ("bundle_files", "open_job", "set_job")
+"""What a job asks of the home half, besides what is required."""
 
 _MOST_AT_FIRST = 256 * 1024
 
@@ -119,6 +119,13 @@ class HomeHalf:
         async with told(self._session, "reading the bundles"):
             with credible("bundle"):
                 return tuple(map(row_of, await self._conn.fetch(self._sql["published"], self._line)))
+
+    async def required(self) -> dict[str, tuple[int, ...]]:
+        """The versions that a gate waits for, by the label of each bundle of the line."""
+        sql = with_values(self._sql["required"], self._line)
+        async with told(self._session, "reading the bundles"):
+            with credible("bundle"):
+                return {row["label"]: _versions(row["required"]) for row in await self._conn.fetch(sql)}
 
     async def publish(
         self, bundle: Bundle, intent: Intent, check: Callable[[], None] = lambda: None
@@ -273,7 +280,8 @@ class HomeHalf:
         moved, sql = self.moved_job(job, event, epoch=epoch, applied=applied, failure=failure)
         if sql:
             async with told(self._session, "recording the job"):
-                await self._conn.execute(sql)
+                # That a job was begun need not outlive a crash of the server: it is begun again then in any case.
+                await self._conn.execute(f"{QUICKLY}; {sql}" if event is JobEvent.START else sql)
         return moved
 
     def moved_job(
@@ -336,7 +344,7 @@ def row_of(row: "Record") -> Row:
         Published(row["id"], row["label"], row["digest"], row["wanted_seq"], row["withdrawn"], sums),
         names,
         checksums,
-        tuple(int(version) for version in row["required"] if isinstance(version, str)),
+        _versions(row["required"]),
         row["serves"],
         None if row["order_policy"] is None else OrderPolicy(row["order_policy"]),
         Intent(row["intent"]),
@@ -349,6 +357,11 @@ def row_of(row: "Record") -> Row:
 def _texts(values: Iterable[object]) -> tuple[str, ...]:
     """The elements of an array, which PostgreSQL lets be null or arrays."""
     return tuple(value if isinstance(value, str) else "" for value in values)
+
+
+def _versions(values: Iterable[object]) -> tuple[int, ...]:
+    """The same of versions, which travel as text."""
+    return tuple(int(version) for version in values if isinstance(version, str))
 
 
 def _finite(time: datetime | None) -> datetime | None:

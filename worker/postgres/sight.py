@@ -1,5 +1,6 @@
 """Sight: everything that deciding about a target needs, of both halves, read at once."""
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -8,7 +9,7 @@ from worker.core.target import Target
 from worker.core.value import dataclass
 from worker.postgres.faults import credible, told
 from worker.postgres.home_half import Job, Row, TargetRow, job_of, row_of
-from worker.postgres.queries import queries
+from worker.postgres.queries import queries, with_values
 from worker.postgres.session import Session
 from worker.postgres.target_half import Observation, observation_of, observe_sql
 
@@ -75,17 +76,21 @@ async def _row(
     session: Session, query: str, target: Target, values: tuple[str, ...], *, has_table: bool
 ) -> "Record | None":
     """The query's one row; None where the control schema lacks what it reads."""
-    half, whole = queries("target", session.control), queries("sight", session.control)
-    observe, versions, sight = (
-        text.rstrip().rstrip(";") for text in (half["observe"], half["control_versions"], whole["sight"])
-    )
-    sql = whole[query].replace(":sight", sight).replace(":observe", observe).replace(":control_versions", versions)
+    sql = with_values(observe_sql(_text(query, session.control), target, has_table=has_table), *values)
     async with told(session, f"looking at {target.name}"):
         try:
             with credible("the control schema"):
-                return await session.conn.fetchrow(observe_sql(sql, target, has_table=has_table), *values)
+                return await session.conn.fetchrow(sql)
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
             return None
+
+
+@cache
+def _text(query: str, control: str) -> str:
+    half, whole = queries("target", control), queries("sight", control)
+    parts = (half["observe"], half["control_versions"], whole["sight"])
+    observe, versions, sight = (text.rstrip().rstrip(";") for text in parts)
+    return whole[query].replace(":sight", sight).replace(":observe", observe).replace(":control_versions", versions)
 
 
 def _target_row(row: "Record") -> TargetRow:

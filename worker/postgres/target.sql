@@ -276,8 +276,7 @@ ORDER BY 1, 2;
 ARRAY(SELECT DISTINCT target FROM :"schema".ledger)
 
 -- name: write_readiness
--- State what the target is ready for, and tell the gates. $1: target to $12: worker, $13: when the bundle became
--- wanted, $14: channel.
+-- State what the target is ready for, and tell the gates. $1: target to $12: worker, $13: channel.
 INSERT INTO :"schema".readiness (
     target, bundle, versions, lowest_pending, deferred, bundles, serves, version_table,
     system_identifier, database_oid, epoch, worker)
@@ -288,7 +287,11 @@ ON CONFLICT (target) DO UPDATE SET
     version_table = excluded.version_table, system_identifier = excluded.system_identifier,
     database_oid = excluded.database_oid, epoch = excluded.epoch, worker = excluded.worker,
     set_at = clock_timestamp()
-RETURNING extract(epoch FROM clock_timestamp() - $13::timestamptz)::float8 AS seconds, pg_notify($14, target);
+RETURNING pg_notify($13, target);
+
+-- name: since_wanted
+-- The seconds from when the bundle became wanted to what the readiness row states. $1: target, $2: when.
+SELECT extract(epoch FROM set_at - $2::timestamptz)::float8 FROM :"schema".readiness WHERE target = $1;
 
 -- name: adopt
 -- Take over versions that the version table implies. $1: target, $2: bundle, $3: worker, $4: epoch,

@@ -17,8 +17,8 @@ from worker.core.value import dataclass
 from worker.errors import RefusedError
 from worker.postgres.faults import credible, told
 from worker.postgres.lock import Held
-from worker.postgres.queries import queries
-from worker.postgres.readiness_row import readiness_values
+from worker.postgres.queries import queries, with_values
+from worker.postgres.readiness_row import readiness_sql
 from worker.postgres.session import Session
 
 if TYPE_CHECKING:
@@ -76,8 +76,9 @@ async def survey(session: Session, schema: str | None, table: str) -> Survey:
     Raises:
         RefusedError: no schema of the search path exists, so that unqualified names would have no home.
     """
+    sql = with_values(queries("target", session.control)["survey"], schema, table)
     async with told(session, "looking at the database"):
-        row = await session.conn.fetchrow(queries("target", session.control)["survey"], schema, table)
+        row = await session.conn.fetchrow(sql)
     if row is None:
         raise AssertionError("the survey query returns one row")
     if row["schema"] is None:
@@ -112,9 +113,9 @@ def _homeless(row: "Record") -> RefusedError:
 
 
 async def _intruders(session: Session, target: Target) -> tuple[Intruder, ...]:
+    sql = with_values(queries("target", session.control)["intruders"], target.schema, target.table)
     async with told(session, "looking for triggers and rules of others"):
-        sql = queries("target", session.control)["intruders"]
-        return tuple(Intruder(*row) for row in await session.conn.fetch(sql, target.schema, target.table))
+        return tuple(Intruder(*row) for row in await session.conn.fetch(sql))
 
 
 def _standing(row: "Record", control: str, target: Target, intruders: tuple[Intruder, ...]) -> Standing:
@@ -265,10 +266,14 @@ class TargetHalf:
         """Pin the target, saying what pinned it, or let it go."""
         await self._conn.execute(pin_sql(held, what))
 
-    async def write_readiness(self, row: Readiness, wanted_at: datetime | None) -> float | None:
-        """Write the readiness row, and tell the gates; returns the seconds since `wanted_at`."""
-        values = readiness_values(self._session, self._target, row, wanted_at)
-        seconds: float | None = await self._conn.fetchval(self._sql["write_readiness"], *values)
+    async def write_readiness(self, held: Held, row: Readiness) -> None:
+        """Write the readiness row, and tell the gates."""
+        await self._conn.execute(readiness_sql(held, row))
+
+    async def since_wanted(self, wanted_at: datetime) -> float | None:
+        """The seconds from when the bundle became wanted to when the readiness row was written."""
+        async with told(self._session, "reading readiness"):
+            seconds: float | None = await self._conn.fetchval(self._sql["since_wanted"], self._target.name, wanted_at)
         return seconds
 
     async def recorded_from(self) -> dict[int, str]:

@@ -8,6 +8,9 @@ from worker.postgres.faults import settle, told
 from worker.postgres.lock import Held
 from worker.postgres.session import Session
 
+QUICKLY = "SET LOCAL synchronous_commit = off"
+"""SQL that has a transaction's commit not wait for the disk; one behind it that does puts it there too."""
+
 
 @asynccontextmanager
 async def transaction(session: Session, doing: str, first: str = "") -> AsyncIterator[list[str]]:
@@ -40,3 +43,17 @@ async def fenced(held: Held, doing: str) -> AsyncIterator[list[str]]:
     """Run the block in one transaction that commits only while the lock and the epoch are held; raises as above."""
     async with transaction(held.session, doing, held.fence_sql) as last:
         yield last
+
+
+async def at_once(held: Held, doing: str, *statements: str) -> None:
+    """Send a whole fenced transaction in one message; raises as above."""
+    session = held.session
+    async with told(session, doing):
+        try:
+            session.passing(Checkpoint.COMMITTING)
+            await session.conn.execute("; ".join(("BEGIN", held.fence_sql, *statements, "COMMIT")))
+            session.passing(Checkpoint.COMMITTED)
+        except BaseException:
+            # A refused statement leaves the transaction open, and so does a cancelled message.
+            await settle(session.conn)
+            raise
