@@ -1,6 +1,7 @@
 """Drift: what somebody changed by hand is named, and nothing else is."""
 
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -350,6 +351,22 @@ async def test_a_job_goes_on_without_a_fingerprint_where_the_role_may_not_write_
     assert report.applied == (2,)
     assert "fingerprint" in skipped[-1].message
     assert isinstance(verdict, Unknown)
+
+
+async def test_a_job_ends_without_a_fingerprint_where_another_one_takes_its_own_for_long(
+    worker: Worker, database: Database
+) -> None:
+    other = await database.connect()
+    await other.execute("BEGIN; LOCK TABLE tidegate.fingerprint IN SHARE ROW EXCLUSIVE MODE")
+    began = time.monotonic()
+    report = await worker.up(bundle_of({1: SCHEMA, **tables(2)}, "2.0"))
+    seconds = time.monotonic() - began
+    await other.close()
+
+    (skipped,) = worker.recorded.of(FingerprintSkipped)
+    assert report.applied == (2,)
+    assert "waited for a lock for too long while taking the catalogue's fingerprint" in skipped.message
+    assert seconds < 15, "the session's own patience is 30 s"
 
 
 async def test_a_fingerprint_holds_no_oid(database: Database) -> None:

@@ -43,8 +43,11 @@ class Catalogue:
 
     @asynccontextmanager
     async def taking(self, held: Held) -> AsyncIterator[list[str]]:
-        """Write in one fenced transaction, as the only one of all targets; the list is sent with COMMIT."""
-        first = f"{held.fence_sql}; {self._sql['hold']} {_SPELLING}"
+        """Write in one fenced transaction, as the only one of all targets; the list is sent with COMMIT.
+
+        Whoever else is at it is waited for no longer than for any lock here: the next job waits behind this one.
+        """
+        first = f"{held.fence_sql}; {_SPELLING}; {self._sql['hold']}"
         async with transaction(self._session, "taking the catalogue's fingerprint", first) as last:
             yield last
 
