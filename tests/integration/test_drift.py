@@ -10,6 +10,7 @@ import pytest
 
 from tests.fixtures.cluster import PASSWORD, Server, running_server
 from tests.fixtures.installations import FIRST, installations
+from tests.fixtures.jobs import until
 from tests.fixtures.servers import Database, fresh_database
 from tests.fixtures.sites import Worker, bundle_of, tables, worker_on
 from tests.fixtures.tools import missing
@@ -367,6 +368,28 @@ async def test_a_job_ends_without_a_fingerprint_where_another_one_takes_its_own_
     assert report.applied == (2,)
     assert "waited for a lock for too long while taking the catalogue's fingerprint" in skipped.message
     assert seconds < 15, "the session's own patience is 30 s"
+
+
+async def test_what_another_job_commits_while_a_fingerprint_is_taken_is_no_drift(
+    worker: Worker, database: Database
+) -> None:
+    in_the_way, watcher = await database.connect(), await database.connect()
+    # One fingerprint is stopped in the middle: behind its look at the catalogue.
+    await in_the_way.execute(
+        "BEGIN; INSERT INTO tidegate.fingerprint_object (kind, name, parts) VALUES ('table', 'public.t2', '{}')"
+    )
+    site = replace(worker.site, table="others", line="others")
+    async with worker_on(database, name="worker-2", site=site) as other, anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.up, bundle_of({1: SCHEMA, **tables(2)}, "2.0"))
+        await until(watcher, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid')")
+        tasks.start_soon(other.up, bundle_of(tables(7), "7.0"))
+        await until(watcher, "SELECT EXISTS (SELECT FROM tidegate.ledger WHERE version = 7)")
+        await in_the_way.close()
+    await watcher.close()
+
+    verdict = await find_drift(worker.session, await worker.look())
+    assert isinstance(verdict, Drift)
+    assert (verdict.bundle, verdict.differences) == ("7.0", ())
 
 
 async def test_a_fingerprint_holds_no_oid(database: Database) -> None:

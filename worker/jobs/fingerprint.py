@@ -51,7 +51,7 @@ async def take(held: Held, bundle: str, also: str = "") -> bool:
             state = await catalogue.state()
             if state is not None and not state.half_done and state.ledger != state.ledger_now:
                 kept = untouched(await catalogue.marks(), await catalogue.differences()) if state.marked else ()
-                last.extend(catalogue.take(held, bundle, kept))
+                last.append(catalogue.take(held, bundle, kept))
             if also:
                 last.append(also)
         is_committed = True
@@ -77,7 +77,7 @@ async def accept(session: Session, site: Site) -> tuple[str, Verdict]:
             )
         was, catalogue = await find_drift(held.session, view), Catalogue(held.session)
         async with catalogue.taking(held) as last:
-            last.extend(catalogue.take(held, await _label(held, view), ()))
+            last.append(catalogue.take(held, await _label(held, view), ()))
     return held.target.name, was
 
 

@@ -92,10 +92,10 @@ class Catalogue:
         values = [None if each.now is None else json.dumps(dict(each.now)) for each in rows]
         await self._conn.execute(self._sql["mark"], *_columns(each.thing for each in rows), values, bundle)
 
-    def take(self, held: Held, bundle: str, kept: Iterable[Thing]) -> tuple[str, str]:
+    def take(self, held: Held, bundle: str, kept: Iterable[Thing]) -> str:
         """SQL that takes the catalogue as right, but for what stays as it was marked; for the list of `taking`."""
         signed = (bundle, held.target.name, held.epoch, held.session.worker)
-        return with_values(self._sql["take"], *_columns(kept)), with_values(self._sql["sign"], *signed)
+        return with_values(self._sql["take"], *_columns(kept), *signed)
 
 
 def _filled(text: str, parts: Mapping[str, str]) -> str:

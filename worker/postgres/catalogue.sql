@@ -226,28 +226,28 @@ SET found = excluded.found, right_until = coalesce(f.right_until, excluded.right
 LOCK TABLE :"schema".fingerprint IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: take
--- Take the catalogue as right as it is, but for what stays as it was marked. $1: kinds and $2: names of that.
+-- Take the catalogue as right as it is, but for what stays as it was marked, and say after which bundle that was, and of
+-- what: in one statement, so that of another target's migration both the objects and the ledger row are seen, or neither.
+-- $1: kinds and $2: names of what stays, $3: bundle, $4: target, $5: epoch, $6: worker.
 WITH now AS MATERIALIZED (:catalogue), kept AS (
     SELECT u.kind, u.name FROM unnest($1::text[], $2::text[]) AS u (kind, name)
 ), gone AS (
     DELETE FROM :"schema".fingerprint_object AS f
     WHERE NOT EXISTS (SELECT FROM now AS n WHERE n.kind = f.kind AND n.name = f.name)
         AND NOT EXISTS (SELECT FROM kept AS k WHERE k.kind = f.kind AND k.name = f.name)
+), taken AS (
+    INSERT INTO :"schema".fingerprint_object AS f (kind, name, parts)
+    SELECT n.kind, n.name, n.parts
+    FROM now AS n
+    LEFT JOIN :"schema".fingerprint_object AS o ON o.kind = n.kind AND o.name = n.name
+    WHERE (o.parts IS DISTINCT FROM n.parts OR o.right_until IS NOT NULL)
+        AND NOT EXISTS (SELECT FROM kept AS k WHERE k.kind = n.kind AND k.name = n.name)
+    ON CONFLICT (kind, name) DO UPDATE SET parts = excluded.parts, found = NULL, right_until = NULL
 )
-INSERT INTO :"schema".fingerprint_object AS f (kind, name, parts)
-SELECT n.kind, n.name, n.parts
-FROM now AS n
-LEFT JOIN :"schema".fingerprint_object AS o ON o.kind = n.kind AND o.name = n.name
-WHERE (o.parts IS DISTINCT FROM n.parts OR o.right_until IS NOT NULL)
-    AND NOT EXISTS (SELECT FROM kept AS k WHERE k.kind = n.kind AND k.name = n.name)
-ON CONFLICT (kind, name) DO UPDATE SET parts = excluded.parts, found = NULL, right_until = NULL;
-
--- name: sign
--- Say after which bundle it was taken, and of what. $1: bundle, $2: target, $3: epoch, $4: worker.
 INSERT INTO :"schema".fingerprint AS f (
     bundle, target, ledger, system_identifier, database_oid, server_version, epoch, worker)
-SELECT $1, $2, now.ledger, c.system_identifier, d.oid::bigint, current_setting('server_version_num')::int / 10000, $3, $4
-FROM (:ledger) AS now
+SELECT $3, $4, l.ledger, c.system_identifier, d.oid::bigint, current_setting('server_version_num')::int / 10000, $5, $6
+FROM (:ledger) AS l
 CROSS JOIN pg_control_system() AS c
 JOIN pg_database AS d ON d.datname = current_database()
 ON CONFLICT (one) DO UPDATE SET
