@@ -10,6 +10,7 @@ import anyio
 
 from worker.bundles.archive import read_source
 from worker.bundles.directory import local_path
+from worker.cli import stay
 from worker.cli.app import App
 from worker.cli.drawing import drawing
 from worker.cli.output import print_json, print_line
@@ -60,6 +61,7 @@ async def _publish(app: App, bundle: Bundle, flags: "Flags") -> None:
 
 
 async def _wait(app: App, label: str, target: str) -> None:
+    stay()
     limit = app.settings.limits.wait_ms
     gate = Gate(
         connect=partial(app.connect, Purpose.MIGRATE),
