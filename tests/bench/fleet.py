@@ -13,7 +13,6 @@ import asyncio
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import asyncpg
 
+from tests.bench.child import Child
 from tests.fixtures.cluster import Durability, Server, running_server
 from tests.fixtures.installations import installations
 from worker.core.fleet.declared import REGISTERED
@@ -33,6 +33,7 @@ from worker.postgres.queries import queries
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = 20
 AT_ONCE = 4
+_LIMIT_SECONDS = 3600
 _PLACES = (
     ROOT / ".venv/bench/own/bin",
     *ROOT.glob(".venv/bench/node_modules/@dbmate/*/bin"),
@@ -105,17 +106,15 @@ def _found(program: str) -> str | None:
 
 def _process(command: Sequence[str | Path], text: str = "", **env: str) -> Took:
     """Run it to its end, which has to be a good one."""
-    began = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
-        given.write(text)
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+        given.write(text.encode())
         given.seek(0)
-        process = subprocess.Popen(command, stdin=given, stdout=said, stderr=said, env={**_clean(), **env})
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = code = os.waitstatus_to_exitcode(status)
+        child = Child([*map(str, command)], {**_clean(), **env}, None, said, given=given)
+        child.begin()
+        code, turn = child.wait_for(_LIMIT_SECONDS)
         said.seek(0)
-        assert code == 0, f"{command[0]} ended with {code}: {said.read()[-2000:]}"
-    return Took(seconds, usage.ru_maxrss / 1024)
+        assert code == 0, f"{command[0]} ended with {code}: {said.read()[-2000:].decode(errors='replace')}"
+    return Took(turn.wall, turn.memory)
 
 
 def _clean() -> dict[str, str]:

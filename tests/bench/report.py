@@ -3,12 +3,12 @@
 import json
 import os
 import platform
-import resource
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.bench.child import least_memory
 from tests.bench.results import Goal, Result, Results
 from tests.bench.workloads import Workload
 
@@ -23,8 +23,8 @@ def document(measured: list[tuple[Workload, list[Result]]], server: str) -> dict
             "processors": os.cpu_count(),
             "load": os.getloadavg()[0],
         },
-        # A process that was started by this one is told at least this: the kernel hands it on.
-        "memory_from": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        # What no process is seen to stay below: the kernel hands on what the one that starts it had.
+        "memory_from": least_memory(),
         "workloads": [_workload(workload, results) for workload, results in measured],
     }
 

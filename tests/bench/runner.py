@@ -1,20 +1,19 @@
 """Runs a workload: the tools take turns, each turn is a whole process, and a result counts once it has been checked."""
 
 import os
-import signal
-import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from itertools import count
 from pathlib import Path
+from typing import Self
 
 import asyncpg
 
 from tests.bench import idle, ready
+from tests.bench.child import Child
 from tests.bench.delay import delaying
 from tests.bench.peers import BARE, TIDEGATE, Call, Peer
 from tests.bench.results import Result, Turn
@@ -132,12 +131,14 @@ class _Run:
         return name
 
     def _process(self, call: Call) -> Turn:
-        return self._started(call).wait_for()
+        return self._ready(call).begin().wait_for()
 
     def _crowd(self) -> Turn:
         """Several processes at once: the time until the last one ended, and all have to end well."""
+        crowd = [self._ready(self.peer.call) for _ in range(self.peer.crowd)]
         began = time.perf_counter()
-        crowd = [self._started(self.peer.call) for _ in range(self.peer.crowd)]
+        for process in crowd:
+            process.begin()
         failed, turns = [], []
         for process in crowd:
             try:
@@ -152,7 +153,7 @@ class _Run:
         url = self._server.dsn(self._database, sslmode="disable")
         return url.replace(f":{self._server.port}/", f":{self._port}/")
 
-    def _started(self, call: Call) -> "_Process":
+    def _ready(self, call: Call) -> "_Process":
         url = self._url()
         environment = {**clean(), "DATABASE_URL": url, "BENCH_URL": url, **self.peer.environment}
         return _Process(call(self.peer.find() or "", self._home, url), environment, self._home)
@@ -169,17 +170,16 @@ class _Run:
 
 
 class _Process:
-    """A tool's process, from its start."""
+    """A tool's process."""
 
     def __init__(self, command: list[str], environment: dict[str, str], home: Path) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed when the process has been waited for
-        self._began = time.perf_counter()
-        self._process = subprocess.Popen(
-            command, env=environment, cwd=home, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
-            start_new_session=True,
-        )  # fmt: skip
-        self._limit = threading.Timer(_LIMIT_SECONDS, os.killpg, (self._process.pid, signal.SIGKILL))
-        self._limit.start()
+        self._child = Child(command, environment, home, self._output)
+
+    def begin(self) -> Self:
+        """Begin."""
+        self._child.begin()
+        return self
 
     def wait_for(self) -> Turn:
         """Wait for its end.
@@ -188,16 +188,12 @@ class _Process:
             _TroubleError: It failed, and its last line; also where it did not end within three minutes.
         """
         with self._output:
-            # Neither poll() nor wait() tells what the process used.
-            _, status, usage = os.wait4(self._process.pid, 0)
-            wall = time.perf_counter() - self._began
-            self._limit.cancel()
-            self._process.returncode = code = os.waitstatus_to_exitcode(status)
+            code, turn = self._child.wait_for(_LIMIT_SECONDS)
             if code != 0:
                 self._output.seek(0)
                 lines = self._output.read().decode(errors="replace").strip().splitlines() or ["without a word"]
                 raise _TroubleError(f"exit {code}: {lines[-1][:160]}")
-        return Turn(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+        return turn
 
 
 def clean() -> dict[str, str]:

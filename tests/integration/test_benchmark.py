@@ -1,11 +1,15 @@
 """The benchmark where a tool does not do its work: that is said, and the rest is measured."""
 
+import os
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.bench import runner
+from tests.bench.child import Child
 from tests.bench.peers import TIDEGATE
 from tests.bench.workloads import Kind, quick
 from tests.fixtures.cluster import Server
@@ -22,3 +26,32 @@ def test_a_worker_that_does_not_start_is_a_result_that_says_so(
         server.psql(f"DROP DATABASE {left} WITH (FORCE)")
 
     assert (result.trouble, result.turns) == ("the worker ended with 1: without a word", [])
+
+
+@pytest.mark.parametrize(("mebibytes", "at_least", "below"), [(0, 5, 100), (200, 200, 300)])
+def test_a_process_has_its_own_peak_of_memory_however_much_the_benchmark_used(
+    tmp_path: Path, mebibytes: int, at_least: float, below: float
+) -> None:
+    used = b"x" * (400 << 20)
+    program = f"used = b'x' * ({mebibytes} << 20); print(len(used))"
+    with (tmp_path / "said").open("wb") as said:
+        child = Child([sys.executable, "-S", "-c", program], os.environ, tmp_path, said)
+        child.begin()
+        code, turn = child.wait_for(30)
+
+    assert (code, (tmp_path / "said").read_text()) == (0, f"{mebibytes << 20}\n")
+    assert at_least <= turn.memory < below < len(used) >> 20
+
+
+def test_a_process_that_does_not_end_in_time_is_killed_with_what_it_started(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as said:
+        child = Child(["sh", "-c", "echo begun; sleep 1000 & wait"], os.environ, tmp_path, said)
+    child.begin()
+
+    code, turn = child.wait_for(0.5)
+
+    assert (code, turn.memory) == (-signal.SIGKILL, 0.0)
+    with os.fdopen(reader, "rb") as heard:
+        # The end comes when nobody is left who could say more.
+        assert heard.read() == b"begun\n"

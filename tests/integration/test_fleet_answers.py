@@ -1,17 +1,20 @@
 """Answers for single targets of a fleet: one question's end hurts no other, and few connections serve many."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import asyncpg
 import pytest
 
 from tests.fixtures.command_line import call
 from tests.fixtures.fleets import ONE
 from tests.fixtures.jobs import until
+from tests.fixtures.network import free_port
 from tests.fixtures.servers import Database, fresh_database
 from worker.cli.app import App
 from worker.cli.arguments import parse
@@ -30,6 +33,11 @@ SEATS = (
 HELD_UP = SEATS.replace("count(*)", "count(*) = $1") + " AND wait_event_type = 'Lock'"
 
 
+def variable(number: int) -> str:
+    """Where a group's database is: the first one's, or that of all others, which a test can make dark."""
+    return "DARK" if number else "FAR"
+
+
 @pytest.fixture
 def far(database: Database) -> Iterator[Database]:
     with fresh_database(database.server) as other:
@@ -45,17 +53,18 @@ def asked(database: Database, far: Database, tmp_path: Path, monkeypatch: pytest
     far.psql("".join(f"CREATE SCHEMA s{number};" for number in range(GROUPS)))
     file.write_text(
         "".join(
-            f'[[targets]]\nname = "g{number}"\ndatabase = {{ env = "FAR" }}\nschemas = ["s{number}"]\n'
+            f'[[targets]]\nname = "g{number}"\ndatabase = {{ env = "{variable(number)}" }}\nschemas = ["s{number}"]\n'
             for number in range(GROUPS)
         )
         + "[limits]\nper_server = 4\n"
     )
     monkeypatch.setenv("FAR", far.dsn)
+    monkeypatch.setenv("DARK", far.dsn)
     # No test here is about how long a question may take, which it does on a machine that is busy.
     for name in ("_ANSWER_SECONDS", "_HOME_SECONDS"):
         monkeypatch.setattr(f"worker.fleet.answers.{name}", 60.0)
     words = ("--fleet", str(file), "--database", database.dsn)
-    call("up", "--source", source, *words, FAR=far.dsn).is_fine()
+    call("up", "--source", source, *words, FAR=far.dsn, DARK=far.dsn).is_fine()
     own = FleetApp(App(parse(["status", *words])[1]))
     return Asked(own.read(), own.doors, "tidegate", time.monotonic, str)
 
@@ -146,6 +155,73 @@ async def test_no_question_has_a_connection_once_the_worker_has_come_to_its_end(
         ended.set()
     assert [reading is not None and reading.away is not None for reading in found] == [True, True]
     assert [session.conn.is_closed() for session in opened] == [True]
+    await end(answers, watcher)
+
+
+@asynccontextmanager
+async def silence() -> AsyncIterator[tuple[int, Callable[[int], Awaitable[None]]]]:
+    """A server that takes connections and says nothing: its port, and what waits until it has had so many."""
+    taken = anyio.Semaphore(0)
+
+    async def take(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            taken.release()
+            await anyio.sleep_forever()
+
+    async def had(number: int) -> None:
+        for _ in range(number):
+            await taken.acquire()
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, take)
+        yield listener.extra(anyio.abc.SocketAttribute.local_port), had  # noqa: S610  nothing of Django's
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_target_that_answers_does_not_wait_for_databases_that_are_dark(
+    answers: Answers, far: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = await far.connect()
+    async with silence() as (port, had), anyio.create_task_group() as tasks:
+        monkeypatch.setenv("DARK", f"postgresql://app@127.0.0.1:{port}/{far.name}")
+        for number in range(1, GROUPS):
+            tasks.start_soon(answers.about, named(far, number))
+        with anyio.fail_after(9):
+            await had(16)
+            reading = await answers.about(named(far, 0))
+        tasks.cancel_scope.cancel()
+
+    assert reading is not None
+    assert (reading.away, reading.readiness is not None) == (None, True)
+    await end(answers, watcher)
+
+
+async def test_databases_that_were_dark_are_asked_in_turns_of_their_own_until_they_answer(
+    asked: Asked, far: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later, watcher = 0.0, await far.connect()
+    answers = Answers(replace(asked, clock=lambda: time.monotonic() + later))
+    monkeypatch.setattr("worker.fleet.answers._CONNECT_SECONDS", 60.0)
+    monkeypatch.setenv("DARK", f"postgresql://app@127.0.0.1:{free_port()}/{far.name}")
+    refused = [await answers.about(named(far, number)) for number in range(1, GROUPS)]
+
+    async with silence() as (port, had), anyio.create_task_group() as tasks:
+        monkeypatch.setenv("DARK", f"postgresql://app@127.0.0.1:{port}/{far.name}")
+        later = 5.0
+        for number in range(1, GROUPS):
+            tasks.start_soon(answers.about, named(far, number))
+        with anyio.fail_after(9):
+            await had(16)
+            reading = await answers.about(named(far, 0))
+        tasks.cancel_scope.cancel()
+    monkeypatch.setenv("DARK", far.dsn)
+    later = 10.0
+    healed = [await answers.about(named(far, number)) for number in range(1, GROUPS)]
+
+    assert all(each is not None and each.away for each in refused)
+    assert reading is not None
+    assert reading.away is None
+    assert all(each is not None and each.away is None for each in healed)
     await end(answers, watcher)
 
 

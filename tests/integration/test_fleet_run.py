@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tests.fixtures.fleets import TENANTS, Fleet, names
@@ -163,3 +164,23 @@ async def test_a_worker_drains_at_a_signal_and_leaves_no_lease(fleet: Fleet) -> 
     assert await fleet.database.fetchval("SELECT count(*) FROM tidegate.target WHERE claimed_by IS NOT NULL") == 0
     fleet.up()
     assert await fleet.database.fetchval(ALL_DONE, 6)
+
+
+async def test_a_worker_of_a_fleet_with_nothing_to_do_writes_nothing(fleet: Fleet) -> None:
+    fleet.schemas(names(4))
+    fleet.declare(TENANTS)
+    fleet.start("run", "--source", fleet.source, "--http-port", str(free_port()), "--poll-interval", "500ms")
+    await done(fleet.database, 4)
+    watcher = await fleet.database.connect()
+
+    async def after_polls() -> list[asyncpg.Record]:
+        """What was written by the time that the worker has polled several times more."""
+        polled = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+        await until(watcher, f"SELECT ({polled}) > $1", await watcher.fetchval(polled) + 100, tries=300)
+        return await watcher.fetch(
+            "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables WHERE schemaname = 'tidegate'"
+        )
+
+    before = await after_polls()
+    assert await after_polls() == before
+    await watcher.close()

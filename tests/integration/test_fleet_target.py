@@ -137,7 +137,8 @@ def test_a_verb_for_one_target_says_that_a_fleet_is_set_and_how_to_go_on(fleet: 
         fleet(*verb.split()).is_error(2, "is for one target, and a fleet is set", "say which: --target NAME")
     for verb in ("status --drift", "status --watch", "wait --at-least 1"):
         fleet(*verb.split()).is_error(2, "is for one target, and a fleet is set", "--target NAME")
-    fleet("publish", ".").is_error(2, "publish takes no --fleet")
+    fleet("publish", ".", "--wait").is_error(2, "--wait is for one target, and a fleet is set", "--target NAME")
+    fleet("create", "name").is_error(2, "create takes no --fleet")
 
 
 def test_the_help_of_each_verb_for_one_target_says_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ from worker.errors import RefusedError
 from worker.jobs.bring import bring
 from worker.jobs.site import Request, Result
 from worker.jobs.steer import withdraw
+from worker.postgres.fleet import FleetHalf
+from worker.postgres.home_half import HomeHalf
 from worker.postgres.queries import queries
 from worker.postgres.transaction import transaction
 
@@ -238,3 +240,27 @@ async def test_a_request_with_a_directory_that_is_not_wanted_leaves_the_wanted_b
         report = await bring(worker.session, SITE, Request(Insistence.ROUND, offer=ONE))
 
     assert (report.result, report.bundle) == (Result.UP_TO_DATE, "2.0")
+
+
+async def test_publishing_waits_for_the_disk_in_a_session_whose_other_commits_do_not(database: Database) -> None:
+    async with worker_on(database) as worker:
+        await worker.publish(ONE)
+        # What a commit waits for is what is set at its end, when a deferred trigger runs.
+        await database.execute("""
+            CREATE TABLE committed (id bigint GENERATED ALWAYS AS IDENTITY, waits text);
+            CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                INSERT INTO public.committed (waits) VALUES (current_setting('synchronous_commit')); RETURN NULL;
+            END $$;
+            CREATE CONSTRAINT TRIGGER see AFTER INSERT OR UPDATE ON tidegate.bundle
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION see()
+        """)
+        home = HomeHalf(worker.session, "schema_migrations")
+        await FleetHalf(worker.session).prepare()
+
+        await home.publish(TWO, Intent.EXPLICIT)
+        await home.withdraw("2.0")
+        await worker.session.conn.execute("UPDATE tidegate.bundle SET wanted_seq = wanted_seq")
+
+    seen = [row["waits"] for row in await database.fetch("SELECT waits FROM committed ORDER BY id")]
+    assert set(seen[:-2]) == {"on"}
+    assert (len(seen) >= 4, seen[-2:]) == (True, ["off", "off"]), "the last statement, of two rows, is nobody's publish"

@@ -25,7 +25,6 @@ from worker.errors import BundleError, NoDatabaseError, TidegateError, UsageErro
 from worker.jobs.site import Rivals, Site
 from worker.postgres.connection import Purpose, check_session, closing, connect
 from worker.postgres.faults import ConnectionLostError, FencedError
-from worker.postgres.password import read_password
 from worker.postgres.session import Session, unsaid
 from worker.settings.reading import read_settings, require_database
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from worker.core.planning.readiness import Readiness
     from worker.core.status.masking import Mask
     from worker.log import LogSink, Secret
-    from worker.settings.source import Source
     from worker.settings.values import Settings
 
 _T = TypeVar("_T")
@@ -80,14 +78,9 @@ class App:
 
     def secrets(self) -> "tuple[Secret, ...]":
         """Every password that a connection was or will be made with; one in a file is read at each line."""
-        database = self.settings.database
-        sources = () if database is None else (database.migrating, database.waiting)
-        own = tuple(secret for source in sources for secret in (_password_of(source), _key_password_of(source)))
-        if self.settings.fleet is None or database is None:
-            return own
-        from worker.cli.fleet.secrets import secrets_of  # noqa: PLC0415  only where there is a fleet
+        from worker.cli.secrets import secrets_of  # noqa: PLC0415  most commands that find nothing to do say nothing
 
-        return (*own, *secrets_of(self))
+        return secrets_of(self.settings)
 
     @cached_property
     def mask(self) -> "Mask":
@@ -232,27 +225,6 @@ def masking(flags: "Flags") -> Callable[[str], str]:
         return App(flags).mask
     except TidegateError:
         return str
-
-
-def _password_of(source: "Source") -> Callable[[], str]:
-    def read() -> str:
-        try:
-            params = source.read()
-            return read_password(params, params.user or "", params.database or "")
-        except TidegateError:
-            return ""
-
-    return read
-
-
-def _key_password_of(source: "Source") -> Callable[[], str]:
-    def read() -> str:
-        try:
-            return source.read().tls.key_password
-        except TidegateError:
-            return ""
-
-    return read
 
 
 def _worker_name() -> str:

@@ -70,8 +70,8 @@ VERBS = {
 
 _PURPOSE = "Brings a Postgres schema up to the level that an application needs, then opens the gate."
 
-FLEET_VERBS = frozenset(VERBS) - {"publish", "create", "bundle", "completion"}
-"""The verbs that are about all targets of a fleet, or about the one that --target names."""
+FLEET_VERBS = frozenset(VERBS) - {"create", "bundle", "completion"}
+"""The verbs that are about all targets of a fleet, about the one that --target names, or about a line of it."""
 
 _EXIT_CODES = """\
 exit codes:

@@ -1,7 +1,9 @@
 """Readiness of single targets, for whoever asks a fleet's worker: read in each target's own database.
 
 The home half says where a target lies; while it is away, what was known stands, so that no target waits for it. Few
-connections are kept, none for long, and what was read a moment ago is not read again: many may ask, and often.
+connections are kept, none for long, and what was read a moment ago is not read again: many may ask, and often. Whoever
+asks of a database that answers does not wait for those that do not: connecting keeps a turn for a moment only, and a
+database that gave no answer last time is asked in turns of its own.
 """
 
 from collections import OrderedDict
@@ -18,6 +20,7 @@ from worker.core.status.probe import Reading
 from worker.core.value import dataclass
 from worker.errors import NoDatabaseError, TidegateError
 from worker.fleet.terms import Doors
+from worker.fleet.turns import Turn, turn_of
 from worker.jobs.locate import locate
 from worker.postgres.connection import close
 from worker.postgres.faults import DRIVER_ERRORS, message_of
@@ -39,6 +42,7 @@ FRESH_SECONDS = 0.5
 _NAMES = 10_000
 _DATABASES = 8
 _AT_ONCE = 16
+_CONNECT_SECONDS = 0.25
 _ANSWER_SECONDS = 3.0
 _REST_SECONDS = 1.0
 _HOME_SECONDS = 2.0
@@ -65,13 +69,19 @@ class _Seat:
         self.lock = anyio.Lock()
         self.conn: Connection[Record] | None = None
         self.used_at = 0.0
-        self.away_until = 0.0
-        self.why = ""
 
     async def hang_up(self) -> None:
         conn, self.conn = self.conn, None
         if conn is not None:
             await close(conn)
+
+
+@dataclass(frozen=True, slots=True)
+class _Dark:
+    """A database that gave no answer: why, and until when it is not asked again."""
+
+    why: str
+    until: float
 
 
 class Answers:
@@ -82,7 +92,9 @@ class Answers:
         self._known: OrderedDict[str, tuple[Known, float]] = OrderedDict()
         self._read: OrderedDict[str, tuple[Reading, float]] = OrderedDict()
         self._seats: OrderedDict[str, _Seat] = OrderedDict()
+        self._dark: OrderedDict[str, _Dark] = OrderedDict()
         self._at_once = anyio.CapacityLimiter(_AT_ONCE)
+        self._in_doubt = anyio.CapacityLimiter(_AT_ONCE)
         self._home: Session | None = None
         self._home_lock = anyio.Lock()
         self._home_used_at = 0.0
@@ -216,41 +228,46 @@ class Answers:
         seat = self._seats.setdefault(database, _Seat())
         self._seats.move_to_end(database)
         # Whoever asks of another database is not to wait behind those that ask of one that is away.
-        self._check_there(seat)
+        self._check_there(database)
         try:
-            async with seat.lock, self._at_once:
+            async with seat.lock, turn_of(self._in_doubt if database in self._dark else self._at_once) as turn:
                 # Who waited learns what became of the one before; who gives up waiting says nothing of the database.
-                self._check_there(seat)
-                async with self._used(seat, place) as conn:
+                self._check_there(database)
+                async with self._used(seat, turn, database, place) as conn:
                     yield conn
         finally:
             with anyio.CancelScope(shield=True):
                 await self._make_room()
 
-    def _check_there(self, seat: _Seat) -> None:
-        if self._asked.clock() < seat.away_until:
-            raise NoDatabaseError(seat.why)
+    def _check_there(self, database: str) -> None:
+        dark = self._dark.get(database)
+        if dark is not None and self._asked.clock() < dark.until:
+            raise NoDatabaseError(dark.why)
 
     @asynccontextmanager
-    async def _used(self, seat: _Seat, place: "Place") -> "AsyncIterator[Connection[Record]]":
+    async def _used(
+        self, seat: _Seat, turn: Turn, database: str, place: "Place"
+    ) -> "AsyncIterator[Connection[Record]]":
         """The seat's connection, opened if need be; the seat is this question's alone."""
         try:
             seat.used_at = self._asked.clock()
             if seat.conn is None or seat.conn.is_closed():
-                conn = await place.server.connect(place.database)
-                self._check_running(conn)
-                seat.conn = conn
+                async with turn.lent(_CONNECT_SECONDS):
+                    conn = await place.server.connect(place.database)
+                    self._check_running(conn)
+                    seat.conn = conn
             yield seat.conn
+            self._dark.pop(database, None)
         except BaseException as error:
-            self._lost(seat, error)
+            self._lost(seat, database, error)
             raise
 
-    def _lost(self, seat: _Seat, error: BaseException) -> None:
+    def _lost(self, seat: _Seat, database: str, error: BaseException) -> None:
         """A question without an answer: what may still come of it is for nobody, and the next one waits a while."""
         if seat.conn is not None:
             seat.conn.terminate()
-        seat.away_until = self._asked.clock() + _REST_SECONDS
-        seat.why = error.message if isinstance(error, TidegateError) else "its database gave no answer"
+        why = error.message if isinstance(error, TidegateError) else "its database gave no answer"
+        _keep(self._dark, database, _Dark(why, self._asked.clock() + _REST_SECONDS), _NAMES)
 
     async def _make_room(self) -> None:
         """Keep the connections that were used last; one that is used now is kept too."""
@@ -261,7 +278,7 @@ class Answers:
             await seat.hang_up()
 
 
-def _keep(shelf: "OrderedDict[str, tuple[_T, float]]", name: str, value: tuple[_T, float], most: int) -> None:
+def _keep(shelf: "OrderedDict[str, _T]", name: str, value: _T, most: int) -> None:
     shelf[name] = value
     shelf.move_to_end(name)
     while len(shelf) > most:

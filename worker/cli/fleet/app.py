@@ -5,14 +5,13 @@ import random
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.cli.app import App
-from worker.core.connecting.dsn import ConnectionParams, LiteralPassword, parse_dsn
-from worker.core.fleet.declared import Fleet, Group, Reference
-from worker.core.fleet.file import read_fleet
-from worker.errors import RefusedError, SettingError
+from worker.cli.fleet_file import fleet_origin, read_fleet_file, source_of
+from worker.core.connecting.dsn import ConnectionParams
+from worker.core.fleet.declared import Fleet, Group
+from worker.errors import RefusedError
 from worker.fleet.home import Opening
 from worker.fleet.terms import Doors, Terms, Until
 from worker.fleet.terms import Path as NamePath
@@ -21,16 +20,13 @@ from worker.jobs.roster import Place, Server
 from worker.jobs.site import Drift, Rivals, Site
 from worker.postgres.connection import Purpose, check_session, close, connect
 from worker.postgres.fleet import FleetHalf, knows_fleets
-from worker.postgres.password import read_secret_file
 from worker.postgres.session import Session
 from worker.settings.reading import require_database
-from worker.settings.source import Source, UrlFile
+from worker.settings.source import Source
 
 if TYPE_CHECKING:
     from asyncpg import Record
     from asyncpg.connection import Connection
-
-_MAX_BYTES = 64 * 1024 * 1024
 
 
 class FleetApp:
@@ -39,7 +35,7 @@ class FleetApp:
     def __init__(self, app: App) -> None:
         self._app = app
         self._path = app.settings.fleet or ""
-        self.origin = next(each.origin for each in app.settings.in_force if each.name == "fleet")
+        self.origin = fleet_origin(app.settings)
         self._database = require_database(app.settings)
         self._home = self._database.migrating
 
@@ -49,16 +45,7 @@ class FleetApp:
         Raises:
             SettingError: It cannot be read, or is no fleet's file.
         """
-        try:
-            with Path(self._path).open("rb") as file:
-                text = file.read(_MAX_BYTES + 1)
-        except OSError as error:
-            raise SettingError(
-                f"{self.origin}: {self._path} cannot be read: {error.strerror}", hint="it takes a TOML file"
-            ) from error
-        if len(text) > _MAX_BYTES:
-            raise SettingError(f"{self.origin}: {self._path} is larger than {_MAX_BYTES} bytes", hint="use queries")
-        return read_fleet(text, self._path)
+        return read_fleet_file(self._app.settings)
 
     @property
     def path(self) -> str:
@@ -150,32 +137,6 @@ class FleetApp:
 
 def _database(params: ConnectionParams) -> str:
     return params.database or params.user or os.environ.get("USER", "")
-
-
-def source_of(reference: Reference, place: str, home: Source) -> Source:
-    """Where a group's connection string is.
-
-    Raises:
-        SettingError: The variable is not set, the file cannot be read, or the URL holds a password.
-    """
-    options, timeout = home.options, home.connect_timeout_ms
-    match reference.kind:
-        case "env":
-            text = os.environ.get(reference.value)
-            if not text:
-                raise SettingError(f"{place}: {reference.value} is not set", hint="set it to a Postgres URL")
-            return Source(parse_dsn(text, reference.value), options, timeout)
-        case "file":
-            read_secret_file(reference.value, place)
-            return Source(UrlFile(place, reference.value), options, timeout)
-        case _:
-            dsn = parse_dsn(reference.value, f"{place}, database")
-            if isinstance(dsn.params.password, LiteralPassword):
-                raise SettingError(
-                    f"{place}: the database's URL holds a password",
-                    hint='a fleet\'s file holds no secrets: write database = { env = "NAME" } or { file = "/path" }',
-                )
-            return Source(dsn, options, timeout)
 
 
 async def known_half(session: Session) -> FleetHalf:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from worker import __version__
+from worker.cli import stay
 from worker.core.status.masking import masked
 from worker.core.status.sighting import Sighting
 from worker.core.status.snapshot import Snapshot, TargetStatus
@@ -73,6 +74,7 @@ async def looks(app: "App") -> "AsyncGenerator[Look]":
     Raises:
         NoDatabaseError: It cannot be reached at the first look.
     """
+    stay()
     last = None
     while True:
         try:

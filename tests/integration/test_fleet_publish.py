@@ -1,0 +1,80 @@
+"""`tidegate publish --fleet`: a bundle for the targets of one line, whatever lies in the home's own schema."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.command_line import Said, call
+from tests.fixtures.fleets import ONE, TENANTS, names
+from tests.fixtures.servers import Database
+
+Tidegate = Callable[..., Said]
+SHOPS = '[[targets]]\nline = "shop"\nschemas = ["shop"]\n'
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    for name, sql in ONE.items():
+        (folder / name).write_text(sql)
+    return folder
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "fleet.toml").write_text(TENANTS)
+    return tmp_path / "fleet.toml"
+
+
+@pytest.fixture
+def fleet(database: Database, file: Path) -> Tidegate:
+    database.psql("".join(f"CREATE SCHEMA {name};" for name in (*names(2), "shop")))
+
+    def run(*words: object) -> Said:
+        return call(*words, "--fleet", file, DB_URL=database.dsn)
+
+    return run
+
+
+def wanted(database: Database) -> str:
+    return database.psql("SELECT line, label FROM tidegate.bundle WHERE wanted_seq IS NOT NULL ORDER BY 1")
+
+
+def test_what_is_published_is_what_all_targets_are_brought_to(
+    fleet: Tidegate, source: Path, database: Database
+) -> None:
+    # In the home's own schema is another application, which a bundle of the fleet need not suit.
+    database.psql("CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty bool); CREATE TABLE a ();"
+                  "INSERT INTO schema_migrations VALUES (77, true)")  # fmt: skip
+    said = fleet("publish", source, "--label", "1.0", "--json").document
+    assert (said["line"], said["label"], said["changed"]) == ("schema_migrations", "1.0", True)
+
+    up = fleet("up", "--json").document
+
+    assert (up["states"], wanted(database)) == ({"succeeded": 2}, "schema_migrations|1.0")
+    fleet("publish", source, "--label", "1.0").is_fine("already published and wanted; nothing to do")
+
+
+def test_a_publish_may_differ_from_what_a_directory_that_is_only_offered_may(fleet: Tidegate, source: Path) -> None:
+    fleet("up", "--source", source, "--label", "1.0").is_fine()
+    (source / "0002_b.up.sql").unlink()
+    fleet("publish", source, "--label", "0.9").is_fine("published, and wanted now")
+    (source / "0001_a.up.sql").write_text("SELECT 1")
+    fleet("publish", source, "--label", "0.9").is_error(3, "0.9 was published before with other content")
+
+
+def test_a_line_is_named_where_the_fleet_follows_several(
+    fleet: Tidegate, source: Path, file: Path, database: Database
+) -> None:
+    file.write_text(TENANTS + SHOPS)
+    fleet("publish", source).is_error(2, "the fleet follows several lines: schema_migrations, shop", "--line NAME")
+    fleet("publish", source, "--line", "stop").is_error(2, "no target of the fleet follows the line stop")
+    assert database.psql("SELECT to_regnamespace('tidegate') IS NULL") == "t"
+
+    fleet("publish", source, "--label", "1.0", "--line", "shop").is_fine("shop: 1.0")
+    (source / "bundle.toml").write_text('line = "shop"\n')
+    fleet("publish", source, "--label", "1.1").is_fine("shop: 1.1")
+
+    assert set(wanted(database).split()) == {"shop|1.0", "shop|1.1"}
