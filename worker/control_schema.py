@@ -5,6 +5,7 @@ Its two halves are two targets of the control schema itself, with version tables
 no CREATE right on the database.
 """
 
+import asyncio
 from contextlib import suppress
 from enum import Enum
 from functools import cache
@@ -161,14 +162,19 @@ async def _versions(session: Session) -> ControlVersions:
 
 async def _create(session: Session, limits: Limits, keys: Keys, also: tuple[str, ...]) -> int:
     """Make both halves in one transaction where there is none; returns the number of migrations, 0 if it was not."""
-    from worker.applier.together import run_together, works_of  # noqa: PLC0415  slow to load, and needed once
+    from worker.applier.run import load_ahead  # noqa: PLC0415  slow to load, and needed once
+    from worker.applier.together import run_together, works_of  # noqa: PLC0415  the same
 
     first, second = (Held(session, _target(half, session.control), keys, _FIRST_EPOCH) for half in _HALVES)
     # The first migration makes the fence, and the first half's row in it.
     made = works_of(first, control_bundle("target", session.control), also=(first_fence_sql(second),))
     last = (history_ids_sql(session), *also)
     works = (*made, *works_of(second, control_bundle("home", session.control), also=last))
-    return len(works) if await run_together(works, limits) else 0
+    # It begins once the message is sent: the server is at work for tens of milliseconds.
+    loading = asyncio.create_task(load_ahead())
+    is_made = await run_together(works, limits)
+    await loading
+    return len(works) if is_made else 0
 
 
 async def _upgrade(session: Session, half: str, limits: Limits, keys: Keys, waited: float) -> int:

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
 
+import anyio
+
 from worker.applier import messages
 from worker.applier.attempts import Attempts, Patience
 from worker.applier.journalled import run_journalled
@@ -19,6 +21,11 @@ from worker.errors import InDoubtError, MigrationFailedError, RefusedError, Tide
 from worker.postgres.lock import Held
 
 _SMALL = 2000
+
+
+async def load_ahead() -> None:
+    """Have loaded what the first migration needs, for whoever waits for the server anyway."""
+    anyio.Event()
 
 
 @asynccontextmanager
