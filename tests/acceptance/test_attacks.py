@@ -112,6 +112,8 @@ REFUSED = (
     (publish("2", "SELECT 1", name="0002_x.up.sql.d/a"), "neither a migration's file name"),
     (publish("2", "SELECT 1", name="readme.md"), "neither a migration's file name"),
     (publish("2", "SELECT 1", name="9223372036854775808_x.up.sql"), "neither a migration's file name"),
+    (publish("2", "SELECT 1", name=f"{'9' * 240}_x.up.sql"), "neither a migration's file name"),
+    (publish("2", "SELECT 1", name=f"{'1' * 150_000}_x.up.sql"), "neither a migration's file name"),
     (publish("2", "SELECT 1", name="bundle.toml"), "at least one migration"),
     (publish("2", "SELECT 1", line=""), "a line takes"),
     (
@@ -122,6 +124,10 @@ REFUSED = (
     ("SELECT tidegate.publish('l', '2', ARRAY['1_a.up.sql'], ARRAY['\\xff']::bytea[])", "invalid byte sequence"),
     (
         "SELECT tidegate.publish('l', '2', ARRAY['1_a.up.sql'], ARRAY['']::bytea[], '{2}')",
+        "a version that the bundle",
+    ),
+    (
+        "SELECT tidegate.publish('l', '2', ARRAY['1_a.up.sql'], ARRAY['']::bytea[], '{1,NULL}')",
         "a version that the bundle",
     ),
     ("SELECT tidegate.publish('l', '2', ARRAY['1_a.up.sql'], ARRAY['']::bytea[], serves => 2)", "serves is above"),

@@ -9,6 +9,7 @@ from tests.fixtures.servers import Database
 from tests.fixtures.sites import bundle_of, tables, worker_on
 from worker import control_schema
 from worker.core.bundles.bundle import Bundle
+from worker.core.bundles.migration import parse_file_name
 from worker.core.bundles.wanted import AlreadyWanted, Intent, Kept, KnownNowWanted, LabelTaken, New, PublishDecision
 from worker.core.planning.readiness import required_versions
 from worker.postgres.home_half import HomeHalf
@@ -90,3 +91,20 @@ async def test_signatures_travel_with_it_and_are_renewed_by_an_explicit_publish(
     for seal, outcome in (("one", "published"), ("two", "already_wanted")):
         assert await database.fetchval(publish, seal) == outcome
         assert await database.fetchval("SELECT seal FROM tidegate.bundle") == seal
+
+
+PARTS = ("1", "007", "_", "a", ".", "up", "down", ".up.", ".down.", "sql", "-", " ", "é", "\\", "1_a.up.sql", "\r")
+OF_NAMES = "SELECT version, direction FROM tidegate.files_of($1, $1) ORDER BY place"
+
+
+async def test_the_function_reads_a_file_s_name_as_the_program_does(database: Database) -> None:
+    chance = random.Random(1)  # noqa: S311  chance, not a secret
+    names = ["".join(chance.choices(PARTS, k=chance.randint(1, 9))) for _ in range(20_000)]
+    async with worker_on(database) as worker:
+        await control_schema.ensure(worker.session, worker.site.limits, ())
+        seen = await worker.session.conn.fetch(OF_NAMES, names)
+    parsed = [parse_file_name(name) for name in names]
+    assert [(row["version"], row["direction"]) for row in seen] == [
+        (None, None) if each is None else (each.version, each.direction.value) for each in parsed
+    ]
+    assert sum(each is not None for each in parsed) > 1000
