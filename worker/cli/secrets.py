@@ -1,96 +1,111 @@
 """The passwords that connections are made with, a fleet's too, so that no output holds one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.cli.fleet_file import read_fleet_file, source_of
 from worker.core.fleet.declared import Group, Reference
 from worker.errors import TidegateError
-from worker.postgres.password import read_password
+from worker.postgres.password import password_file, read_password
 from worker.settings.reading import require_database
+from worker.settings.source import Source, UrlFile
 
 if TYPE_CHECKING:
     from worker.log import Secret
-    from worker.settings.source import Source
     from worker.settings.values import Settings
+
+_Stamp = tuple[int, int, int] | None
 
 
 def secrets_of(settings: "Settings") -> "tuple[Secret, ...]":
-    """Every password that a connection was or will be made with; one in a file is read at each line."""
-    database = settings.database
-    sources = () if database is None else (database.migrating, database.waiting)
-    own = tuple(secret for source in sources for secret in (_password_of(source), _key_password_of(source)))
-    return own if settings.fleet is None or database is None else (*own, *_fleet_secrets(settings))
+    """Every password that a connection was or will be made with; one in a file is read again when that has changed."""
+    if settings.database is None:
+        return ()
+    own = (settings.database.migrating, settings.database.waiting)
+    distinct = own[:1] if own[0] == own[1] else own
+    fleet = () if settings.fleet is None else _fleet_sources(settings)
+    return tuple(secret for source in (*distinct, *fleet) for secret in _of(source))
 
 
-def _password_of(source: "Source") -> Callable[[], str]:
-    def read() -> str:
-        try:
-            params = source.read()
-            return read_password(params, params.user or "", params.database or "")
-        except TidegateError:
-            return ""
-
-    return read
-
-
-def _key_password_of(source: "Source") -> Callable[[], str]:
-    def read() -> str:
-        try:
-            return source.read().tls.key_password
-        except TidegateError:
-            return ""
-
-    return read
-
-
-def _fleet_secrets(settings: "Settings") -> "tuple[Secret, ...]":
-    """Every password behind the references of the fleet's file; a file that is in error has none to hide."""
+def _fleet_sources(settings: "Settings") -> Iterator[Source]:
+    """Those behind the references of the fleet's file; a file that is in error has none."""
     try:
         groups = read_fleet_file(settings).groups
     except TidegateError:
-        return ()
+        return
     home = require_database(settings).migrating
-    places = {group.reference: group for group in groups if group.reference is not None}
-    return tuple(secret for reference, group in places.items() for secret in _of(reference, group, home))
+    for reference, group in {group.reference: group for group in groups if group.reference is not None}.items():
+        source = _source(reference, group, home)
+        if source is not None:
+            yield source
 
 
-def _of(reference: Reference, group: Group, home: "Source") -> "Iterator[Secret]":
-    def read() -> tuple[str, ...]:
-        try:
-            params = source_of(reference, group.place, home).read()
-            return (read_password(params, params.user or "", params.database or ""), params.tls.key_password)
-        except TidegateError:
-            return ()
-
+def _source(reference: Reference, group: Group, home: Source) -> Source | None:
     if reference.kind == "file":
-        yield from _Changing(reference.value, read).secrets
+        # It may not be there yet.
+        return Source(UrlFile(group.place, reference.value))
+    try:
+        return source_of(reference, group.place, home)
+    except TidegateError:
+        return None
+
+
+def _of(source: Source) -> "Iterator[Secret]":
+    found = _look(source)
+    if found.files:
+        changing = _Changing(source, found)
+        yield from (partial(changing.at, place) for place in range(len(found.secrets)))
     else:
         # The environment of a process stays as it is.
-        yield from read()
+        yield from found.secrets
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The password and the one of the client's key, and the files that they came from."""
+
+    secrets: tuple[str, str]
+    files: tuple[Path, ...]
+
+
+def _look(source: Source) -> _Found:
+    files = (Path(source.origin.path),) if isinstance(source.origin, UrlFile) else ()
+    try:
+        params = source.read()
+    except TidegateError:
+        return _Found(("", ""), files)
+    file = password_file(params)
+    try:
+        password = read_password(params, params.user or "", params.database or "")
+    except TidegateError:
+        password = ""
+    return _Found((password, params.tls.key_password), files if file is None else (*files, file))
 
 
 class _Changing:
-    """What a file holds, read again when it has changed: every line of the log asks."""
+    """What files hold, read again when one of them has changed: every line of the log asks."""
 
-    def __init__(self, path: str, read: Callable[[], tuple[str, ...]]) -> None:
-        self._path = path
-        self._read = read
-        self._stamp: tuple[int, int, int] | None = None
-        self._found: tuple[str, ...] = ()
+    def __init__(self, source: Source, found: _Found) -> None:
+        self._source = source
+        self._found = found
+        self._stamps: tuple[_Stamp, ...] | None = None
 
-    @property
-    def secrets(self) -> "tuple[Secret, ...]":
-        """The password, and the one of the client's key."""
-        return tuple(lambda place=place: self._at(place) for place in range(2))
+    def at(self, place: int) -> str:
+        """The password, or the one of the client's key."""
+        now = tuple(map(_stamp, self._found.files))
+        if now != self._stamps:
+            known, self._found = self._found.files, _look(self._source)
+            # They were stamped before they were read: what changed in between is seen the next time.
+            self._stamps = now if self._found.files == known else None
+        return self._found.secrets[place]
 
-    def _at(self, place: int) -> str:
-        try:
-            seen = Path(self._path).stat()
-        except OSError:
-            seen = None
-        stamp = None if seen is None else (seen.st_mtime_ns, seen.st_size, seen.st_ino)
-        if stamp is None or stamp != self._stamp:
-            self._stamp, self._found = stamp, self._read()
-        return self._found[place] if place < len(self._found) else ""
+
+def _stamp(file: Path) -> _Stamp:
+    try:
+        seen = file.stat()
+    except OSError:
+        return None
+    return seen.st_mtime_ns, seen.st_size, seen.st_ino

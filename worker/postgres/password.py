@@ -20,10 +20,21 @@ def read_password(params: ConnectionParams, user: str, database: str) -> str:
             return value
         case PasswordFile(path):
             return read_secret_file(path, "the password file")
-        case PassFile(path):
-            return _from_passfile(path, params, user, database)
+        case PassFile():
+            return _from_passfile(params, user, database)
         case _:
             assert_never(params.password)
+
+
+def password_file(params: ConnectionParams) -> Path | None:
+    """The file that the password is read from, None where it is in none."""
+    match params.password:
+        case PasswordFile(path):
+            return Path(path)
+        case PassFile(path):
+            return _home_passfile() if path is None else Path(path)
+        case _:
+            return None
 
 
 def read_secret_file(path: str, name: str) -> str:
@@ -47,9 +58,9 @@ def read_secret_file(path: str, name: str) -> str:
         ) from None
 
 
-def _from_passfile(path: str | None, params: ConnectionParams, user: str, database: str) -> str:
+def _from_passfile(params: ConnectionParams, user: str, database: str) -> str:
     """Look the password up; no file, or no line for this connection, means no password."""
-    file = _home_passfile() if path is None else Path(path)
+    file = password_file(params)
     if file is None or not file.is_file():
         return ""
     password = find_password(read_secret_file(str(file), "the passfile"), params.addresses[0], database, user)
