@@ -10,10 +10,11 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import Enum
+from itertools import chain
 from typing import Any, TextIO
 
 from worker.core.events.event import Context, Event, Level
@@ -21,8 +22,8 @@ from worker.core.events.failure import Failure
 from worker.core.pattern import pattern
 from worker.core.value import names
 
-Secret = str | Callable[[], str]
-"""A text that no line may hold; a callable is asked at every line, for a secret that can change."""
+Secret = str | Callable[[], tuple[str, ...]]
+"""A text that no line may hold; a callable is asked at every line, for secrets that can change."""
 
 MASK = "***"
 
@@ -167,9 +168,11 @@ class Redactor:
     """
 
     def __init__(self, secrets: Sequence[Secret]) -> None:
-        self._sources = tuple(secrets)
+        self._changing = tuple(secret for secret in secrets if callable(secret))
+        self._found: list[tuple[str, ...]] = []
         self._texts: frozenset[str] = frozenset()
         self._pattern: re.Pattern[str] | None = None
+        self._know(secret for secret in secrets if isinstance(secret, str))
 
     def __call__(self, _logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Mask every text of a line; structlog calls it so."""
@@ -185,18 +188,24 @@ class Redactor:
         return self._masked(text)
 
     def _learn(self) -> None:
-        known = self._texts | {secret for secret in self._read() if secret.strip()}
+        found = list(self._read())
+        if found != self._found:
+            self._found = found
+            self._know(chain.from_iterable(found))
+
+    def _know(self, secrets: Iterable[str]) -> None:
+        known = self._texts | {secret for secret in secrets if secret.strip()}
         if known != self._texts:
             self._texts = known
             # The longest first: one secret may be part of another.
             longest_first = sorted(known, key=lambda text: (-len(text), text))
             self._pattern = re.compile("|".join(map(_in_every_form, longest_first)))
 
-    def _read(self) -> Iterator[str]:
-        for source in self._sources:
+    def _read(self) -> Iterator[tuple[str, ...]]:
+        for source in self._changing:
             # A secret's file can be away for a moment while it is rotated.
             with suppress(OSError):
-                yield source() if callable(source) else source
+                yield source()
 
     def _masked(self, text: str) -> str:
         return text if self._pattern is None else self._pattern.sub(MASK, text)

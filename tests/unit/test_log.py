@@ -137,10 +137,10 @@ def test_the_longer_of_two_secrets_is_masked_whole_and_an_empty_one_masks_nothin
 
 
 def test_a_rotated_secret_stays_masked_and_an_unreadable_one_does_not_stop_the_line() -> None:
-    def read() -> str:
+    def read() -> tuple[str, ...]:
         if not versions:
             raise FileNotFoundError
-        return versions.pop(0)
+        return (versions.pop(0),)
 
     versions = ["old-one", "new-one"]
     stream = io.StringIO()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,8 +55,7 @@ def _source(reference: Reference, group: Group, home: Source) -> Source | None:
 def _of(source: Source) -> "Iterator[Secret]":
     found = _look(source)
     if found.files:
-        changing = _Changing(source, found)
-        yield from (partial(changing.at, place) for place in range(len(found.secrets)))
+        yield _Changing(source, found).secrets
     else:
         # The environment of a process stays as it is.
         yield from found.secrets
@@ -93,14 +91,14 @@ class _Changing:
         self._found = found
         self._stamps: tuple[_Stamp, ...] | None = None
 
-    def at(self, place: int) -> str:
-        """The password, or the one of the client's key."""
+    def secrets(self) -> tuple[str, str]:
+        """The password, and the one of the client's key."""
         now = tuple(map(_stamp, self._found.files))
         if now != self._stamps:
             known, self._found = self._found.files, _look(self._source)
             # They were stamped before they were read: what changed in between is seen the next time.
             self._stamps = now if self._found.files == known else None
-        return self._found.secrets[place]
+        return self._found.secrets
 
 
 def _stamp(file: Path) -> _Stamp:
