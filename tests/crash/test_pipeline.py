@@ -1,13 +1,15 @@
 """A worker is killed while several migrations are in one message: the first ones are there afterwards, and no half."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures.cluster import Server, Shutdown, running_server
 from tests.fixtures.halts import halted
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.scenes import nothing_is_left
-from tests.fixtures.servers import Database
+from tests.fixtures.servers import Database, fresh_database
 from tests.fixtures.workers import applied, eventually, finish, migrations_in, sleeping, tables
 
 COUNT = 12
@@ -16,6 +18,7 @@ SLEEPING = "CREATE TABLE t3 (a int); SELECT pg_sleep(60) WHERE to_regclass('mark
 STATE = "SELECT array_agg(version ORDER BY version) FROM tidegate.ledger WHERE target LIKE 'public.%'"
 NUMBERS = "SELECT substr(relname, 2)::int AS v FROM pg_class WHERE relname ~ '^t[0-9]+$'"
 TABLES = f"SELECT array_agg(v ORDER BY v) FROM ({NUMBERS}) AS x"
+STANDBY = "SELECT query FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 READY = f"SELECT tidegate.ready(at_least => {COUNT})"
 
 
@@ -91,3 +94,51 @@ def test_a_server_that_crashes_in_the_middle_of_a_message_keeps_a_beginning_and_
 
     finish(process)
     assert highest(database) == COUNT
+
+
+def test_a_server_that_crashes_with_commits_that_are_not_on_disk_keeps_a_beginning(
+    tidegate: StartTidegate, database: Database, tmp_path: Path
+) -> None:
+    source = migrations_in(tmp_path / "sql", tables(*range(1, COUNT + 1)) | {3: SLEEPING})
+    up(tidegate, database, source_in(tmp_path / "first", 1))
+    process = tidegate("up", "--source", source, env={"DB_URL": database.dsn})
+    eventually(lambda: len(sleeping(database)) == 1, "the third one sleeps")
+
+    process.kill()
+    process.wait()
+    database.server.restart()
+
+    assert highest(database) in {1, 2}
+    database.psql("CREATE TABLE mark ()")
+    up(tidegate, database, source)
+    assert highest(database) == COUNT
+
+
+@pytest.fixture
+def logged(server: Server) -> Iterator[Database]:
+    """A database on a server of its own, whose commits wait for the disk, and for standbys where some are named."""
+    with running_server(server.version, server.binaries) as own:
+        own.configure("wal_level = replica", "max_wal_senders = 2", "synchronous_commit = on")
+        own.restart(Shutdown.FAST)
+        with fresh_database(own) as database:
+            yield database
+
+
+def test_the_gate_stays_shut_while_no_standby_has_what_a_cut_message_committed(
+    tidegate: StartTidegate, logged: Database, tmp_path: Path
+) -> None:
+    # The third message holds two migrations.
+    process = halted(tidegate, logged.dsn, source_in(tmp_path / "sql", 3), "sending", 3)
+    logged.psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()")
+    try:
+        process.thaw()
+
+        # The message's own wait was ended by its limit, and what it committed is recorded.
+        process.wait_for_event("migration.finished", version=3)
+        eventually(lambda: "set_config" in logged.psql(STANDBY), "the readiness row waits for a standby")
+        assert highest(logged) == 3
+        assert logged.psql("SELECT tidegate.ready(at_least => 1)") == "f"
+    finally:
+        logged.psql("ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()")
+    finish(process)
+    assert logged.psql("SELECT tidegate.ready(at_least => 3)") == "t"

@@ -16,7 +16,7 @@ def test_a_message_holds_from_one_to_the_most_and_up_to_twice_as_many_as_the_las
     assert pace.size == 1
     for count, took in sent:
         following = pace.after(count, took)
-        assert 1 <= following.size <= min(MOST, 2 * pace.size)
+        assert 1 <= following.size <= min(MOST, 2 * count)
         pace = following
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from worker.applier.attempts import Attempts, Patience, Refused
 from worker.applier.limits import Share
+from worker.applier.locate import check_unbroken
 from worker.applier.messages import Message, Timeouts, joined
 from worker.applier.run import Applier, finished
 from worker.applier.steps import (
@@ -30,6 +31,7 @@ async def run_batch(applier: Applier, steps: Sequence[Step]) -> frozenset[int]:
     That is all of them or none; whoever is told of none runs them one by one, with the other half of the lock budget.
 
     Raises:
+        MigrationFailedError: A body ended the transaction that it was given, so that it must not be run again.
         DrainedError: It is not tried again, since the worker was asked to stop.
         FencedError: Another worker has taken over; nothing was committed.
         ConnectionLostError: The connection broke; the ledger says whether the commit came through.
@@ -80,4 +82,9 @@ class _Batch:
         if refused is not None:
             cause = refused.error.sqlstate or ""
             self._emit(BatchUndone(self._first, self._last, len(self._works), cause))
-        return frozenset(durations)
+            for work in self._works:
+                if work.migration.version not in durations:
+                    check_unbroken(work, refused.error)
+            return frozenset(durations)
+        # A body that was committed may have deleted what was recorded before it.
+        return frozenset(work.migration.version for work in self._works)

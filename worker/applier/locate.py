@@ -28,6 +28,10 @@ _SHOWN = 200
 REPLAY_SECONDS = 5.0
 """The search for the failed statement takes no longer."""
 
+_BROKEN: Words = (
+    "the migration ended the transaction that it was given",
+    "say -- tidegate: transaction=off at its top, so that it runs by segments",
+)
 _RECORDS = (
     "its statements ran, and recording them failed: a migration must leave the version table, the control schema "
     "and the rights on them as they are"
@@ -75,6 +79,18 @@ async def failed(work: Work, refusal: Refusal, overseen: Overseen) -> MigrationF
     return MigrationFailedError(failure)
 
 
+def check_unbroken(work: Work, error: asyncpg.PostgresError | TimeoutError) -> None:
+    """Tell that a body ended the transaction that it was given, if that is the error: what it did is committed.
+
+    Raises:
+        MigrationFailedError: It did; nothing of it is recorded, and it must not be run again.
+    """
+    if fault_of(error, work.held.session.conn) is Fault.TRANSACTION_BROKEN:
+        failure = Failure(work.file, getattr(error, "sqlstate", None), *_BROKEN)
+        work.held.session.emit(MigrationFailed(work.migration.version, failure))
+        raise MigrationFailedError(failure)
+
+
 def is_refused_in_block(segment: Segment | None, sqlstate: str | None) -> bool:
     """Whether a single statement failed only because the server runs it in no transaction block."""
     return segment is not None and segment.kind is SegmentKind.SINGLE and sqlstate == _REFUSED_IN_BLOCK
@@ -116,10 +132,7 @@ def _words(work: Work, segment: Segment | None, error: asyncpg.PostgresError) ->
                 "take out of it what writes to the control schema",
             )
         case Fault.TRANSACTION_BROKEN if segment is not None and segment.kind is not SegmentKind.ALONE:
-            return (
-                "the migration ended the transaction that it was given",
-                "say -- tidegate: transaction=off at its top, so that it runs by segments",
-            )
+            return _BROKEN
         case _:
             return message_of(error), _hint(work, error)
 

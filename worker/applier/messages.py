@@ -160,7 +160,8 @@ def chained(messages: Sequence[Message]) -> str:
     """Whole transactions one behind the other, of which the last one alone waits for the disk.
 
     Its commit has the log of all that went before it written too. Where the server refuses one, those before it are
-    committed, and the rest is not begun.
+    committed, and the rest is not begun. What stands behind a COMMIT runs in the transaction that follows it in the
+    message, so that it is undone with that one: then the session is to be cleared.
     """
     *others, last = messages
     unhurried = [replace(each, tail=f"{each.tail.removesuffix(_COMMIT)}{_UNHURRIED}; {_COMMIT}") for each in others]

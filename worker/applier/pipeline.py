@@ -6,44 +6,87 @@ where who waits for whom is seen, and each error is told as it always is.
 
 from collections.abc import Sequence
 
+import asyncpg
+
 from worker.applier.limits import Limits
+from worker.applier.locate import check_unbroken
 from worker.applier.messages import Work, chained
 from worker.applier.run import Applier
 from worker.applier.send import send_chain
 from worker.applier.steps import Step, durations_of, message_of, tell_done, timeouts_of, works_of
 from worker.core.events.migration_events import PipelineStarted, PipelineStopped
-from worker.postgres.faults import Fault, fault_of
+from worker.core.sql.script import PART
+from worker.postgres.faults import ConnectionLostError, Fault, FencedError, fault_of
 from worker.postgres.lock import retake
 
-MOST_CHARACTERS = 1_000_000
-"""Of the files of one message."""
+MOST_CHARACTERS = PART
+"""Of the files of one message; a longer file travels in portions."""
 
 _SECONDS = 1.0
 _MILLIS = 1000
 
+Stopped = asyncpg.PostgresError | TimeoutError | None
 
-async def run_pipeline(applier: Applier, steps: Sequence[Step]) -> frozenset[int]:
-    """Run migrations upwards, each with its fence and its records; returns the versions that are applied.
+
+async def run_pipeline(applier: Applier, steps: Sequence[Step]) -> int:
+    """Run migrations upwards, each with its fence and its records; returns how many of them are applied.
 
     Those are the first ones. Whoever is told of fewer than all looks whether the target is as it left it, for a body
     that was rolled back may have dropped the lock.
 
     Raises:
+        MigrationFailedError: A body ended the transaction that it was given, so that it must not be run again.
         FencedError: Another worker has taken over; nothing was committed since.
         ConnectionLostError: The connection broke; the ledger says what was committed.
     """
-    held, emit = applier.held, applier.held.session.emit
-    works = works_of(held, applier.bundle, steps)
-    ends = works[0].migration.version, works[-1].migration.version
-    emit(PipelineStarted(*ends, len(works)))
-    stopped = await send_chain(held, chain(works, applier.limits), patience(applier.limits, _SECONDS))
-    if stopped is not None and fault_of(stopped, held.session.conn) is Fault.LOCK_DROPPED:
-        await retake(held, applier.limits.advisory_timeout)
-    durations = await durations_of(applier, works)
-    tell_done(emit, works, durations)
-    if stopped is not None and len(durations) < len(works):
-        emit(PipelineStopped(*ends, len(works), len(durations), getattr(stopped, "sqlstate", None) or "slow"))
-    return frozenset(durations)
+    return await _Pipeline(applier, steps).run()
+
+
+class _Pipeline:
+    def __init__(self, applier: Applier, steps: Sequence[Step]) -> None:
+        self._applier = applier
+        self._works = works_of(applier.held, applier.bundle, steps)
+        self._emit = applier.held.session.emit
+
+    async def run(self) -> int:
+        self._emit(PipelineStarted(*self._ends, len(self._works)))
+        try:
+            stopped = await self._sent()
+            done = await self._done(stopped)
+        except FencedError:
+            self._tell_stopped(await self._done(TimeoutError()), "fenced")
+            raise
+        except BaseException as error:
+            self._tell_stopped(None, "lost" if isinstance(error, ConnectionLostError) else "interrupted")
+            raise
+        if stopped is not None and done < len(self._works):
+            self._tell_stopped(done, getattr(stopped, "sqlstate", None) or "slow")
+            check_unbroken(self._works[done], stopped)
+        return done
+
+    @property
+    def _ends(self) -> tuple[int, int]:
+        return self._works[0].migration.version, self._works[-1].migration.version
+
+    async def _sent(self) -> Stopped:
+        held, limits = self._applier.held, self._applier.limits
+        stopped = await send_chain(held, chain(self._works, limits), patience(limits, _SECONDS))
+        if stopped is not None and fault_of(stopped, held.session.conn) is Fault.LOCK_DROPPED:
+            await retake(held, limits.advisory_timeout)
+        return stopped
+
+    async def _done(self, stopped: Stopped) -> int:
+        """How many are committed, once those are told: all, or those up to the last one that is recorded.
+
+        A body that was committed may have deleted what was recorded before it.
+        """
+        durations = await durations_of(self._applier, self._works)
+        tell_done(self._emit, self._works, durations)
+        recorded = [place for place, work in enumerate(self._works, 1) if work.migration.version in durations]
+        return max(recorded, default=0) if stopped is not None else len(self._works)
+
+    def _tell_stopped(self, applied: int | None, cause: str) -> None:
+        self._emit(PipelineStopped(*self._ends, len(self._works), applied, cause))
 
 
 def chain(works: Sequence[Work], limits: Limits) -> str:

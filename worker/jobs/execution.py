@@ -24,7 +24,7 @@ from worker.postgres.lock import Held
 from worker.postgres.readiness_row import readiness_sql
 from worker.postgres.session import DrainedError
 from worker.postgres.target_half import Action, TargetHalf, lower_readiness_sql, pin_sql
-from worker.postgres.transaction import QUICKLY, at_once, fenced
+from worker.postgres.transaction import QUICKLY_WITHOUT_STANDBY, at_once, fenced
 
 if TYPE_CHECKING:
     from worker.bundles.trust import Warrant
@@ -129,13 +129,12 @@ class Execution:
         if len(runs) <= 1:
             await self._one(applier, led[0], pin, Share.WHOLE)
             return 1
-        applied = await pipeline.run_pipeline(applier, self._steps(runs, pin))
-        done = [effect for effect in runs if effect.migration.version in applied]
-        for effect in done:
+        done = await pipeline.run_pipeline(applier, self._steps(runs, pin))
+        for effect in runs[:done]:
             self._done(effect)
-        if len(done) < len(runs):
+        if done < len(runs):
             await self._check_unchanged()
-        return len(done)
+        return done
 
     async def _batched(self, applier: Applier, pending: Pending, pin: str | None) -> None:
         for batch in batches(pending.effects, self._limits.batch, joins):
@@ -166,7 +165,7 @@ class Execution:
         """
         now = (await self._half.observe(has_table=True)).observed
         if (now.recorded, now.versions) != (self.observed.recorded, self.observed.versions):
-            raise FencedError(f"another program changed {self._held.target.name} while the lock was dropped")
+            raise FencedError(f"another program changed {self._held.target.name} meanwhile")
 
     def _steps(self, runs: list[Run], pin: str | None) -> list[Step]:
         """What each migration of a batch leaves behind, once its signature was checked."""
@@ -230,7 +229,7 @@ class Execution:
             return await self.write_readiness(pin_sql(self._held, pin))
         # What the row states is on disk: the last migration's commit waited, or the fence's. The row itself follows
         # with the job's end where that lies in the same database; one that a server's crash takes is written again.
-        return await self.write_readiness(QUICKLY if self._held.session.home is None else "")
+        return await self.write_readiness(QUICKLY_WITHOUT_STANDBY if self._held.session.home is None else "")
 
     async def write_readiness(self, also: str = "") -> Readiness:
         """Write the row that states what is true now; `also` is SQL that commits together with it."""

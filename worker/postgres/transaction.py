@@ -11,6 +11,12 @@ from worker.postgres.session import Session
 QUICKLY = "SET LOCAL synchronous_commit = off"
 """SQL that has a transaction's commit not wait for the disk; one behind it that does puts it there too."""
 
+# A commit that is cancelled while it waits for a standby stands all the same; one behind it that waits vouches for it.
+QUICKLY_WITHOUT_STANDBY = (
+    "SELECT set_config('synchronous_commit', 'off', true) WHERE current_setting('synchronous_standby_names') = ''"
+)
+"""The same where no standby is waited for either."""
+
 
 @asynccontextmanager
 async def transaction(session: Session, doing: str, first: str = "") -> AsyncIterator[list[str]]:

@@ -130,12 +130,16 @@ class PipelineStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class PipelineStopped(Event):
-    """Some of them are applied; the next runs by itself. `cause` is a SQLSTATE, or `slow`."""
+    """Some of them are applied; the next runs by itself where `cause` is a SQLSTATE, or `slow`.
+
+    Where it is `fenced`, `lost` or `interrupted`, the run goes no further here; `applied` is null where only the ledger
+    tells.
+    """
 
     first: int
     last: int
     migrations: int
-    applied: int
+    applied: int | None
     cause: str
 
 

@@ -18,4 +18,4 @@ class Pace:
     def after(self, sent: int, seconds: float) -> "Pace":
         """The pace once so many took so long together: up to twice as many, if they are as quick."""
         fitting = MOST if seconds <= 0 else min(MOST, AIM_SECONDS * sent / seconds)
-        return Pace(max(1, min(2 * self.size, int(fitting))))
+        return Pace(max(1, min(2 * sent, int(fitting))))
