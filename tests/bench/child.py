@@ -26,8 +26,8 @@ class Child:
         self._told, told = os.pipe()
         # It is in a session of its own, so that it ends with all that it started.
         self._spawner = subprocess.Popen(
-            [*_SPAWNER, str(go), str(told), *command], env=environment, cwd=folder, stdin=given, stdout=output,
-            stderr=output, pass_fds=(go, told), start_new_session=True,
+            [*_SPAWNER, str(go), str(told), _added(environment), *command], env=environment, cwd=folder, stdin=given,
+            stdout=output, stderr=output, pass_fds=(go, told), start_new_session=True,
         )  # fmt: skip
         os.close(go)
         os.close(told)
@@ -40,15 +40,28 @@ class Child:
     def wait_for(self, limit: float) -> tuple[int, Turn]:
         """Its exit code and what it used; it is killed after so many seconds."""
         timer = threading.Timer(limit, os.killpg, (self._spawner.pid, signal.SIGKILL))
+        timer.daemon = True
         timer.start()
-        said = os.read(self._told, 256).split()
-        timer.cancel()
+        try:
+            said = os.read(self._told, 256).split()
+        except BaseException:
+            # Interrupted: what is in a session of its own hears of it from here alone.
+            os.killpg(self._spawner.pid, signal.SIGKILL)
+            self._spawner.wait()
+            raise
+        finally:
+            timer.cancel()
         code = self._spawner.wait()
         os.close(self._go)
         os.close(self._told)
         if not said:
             return code or 1, Turn(0.0)
         return int(said[0]), Turn(float(said[1]), float(said[2]), int(said[3]) / _KIB)
+
+
+def _added(environment: Mapping[str, str]) -> str:
+    """The variable that a Python sets for itself where no other one says which characters there are, or nothing."""
+    return "" if "LC_CTYPE" in environment else "LC_CTYPE"
 
 
 def least_memory() -> float:

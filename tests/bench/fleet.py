@@ -24,6 +24,7 @@ from pathlib import Path
 import asyncpg
 
 from tests.bench.child import Child
+from tests.bench.peers import PROGRAM_PSQL
 from tests.fixtures.cluster import Durability, Server, running_server
 from tests.fixtures.installations import installations
 from worker.core.fleet.declared import REGISTERED
@@ -32,6 +33,7 @@ from worker.postgres.queries import queries
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = 20
+_MADE = "^t[0-9]+$"
 AT_ONCE = 4
 _LIMIT_SECONDS = 3600
 _PLACES = (
@@ -172,8 +174,12 @@ class _Bench:
 
     def _databases(self, count: int) -> tuple[float, float, Took, Took]:
         theirs = [self._database() for _ in range(count if "psql" in self._peers else 0)]
-        script = self._script('exec psql -X -q -v ON_ERROR_STOP=1 "$1"', *(f"-f {file}" for file in self._sorted()))
+        script = self._script(
+            f'exec "{PROGRAM_PSQL}" -X -q -v ON_ERROR_STOP=1 "$1"', *(f"-f {file}" for file in self._sorted())
+        )
         psql = self._four(script, [self._dsn(name) for name in theirs]) if theirs else 0.0
+        for name in theirs:
+            self._check(name, 1)
         home, names = self._database(), [f"tenant_{next(_NUMBERS)}" for _ in range(count)]
         self._each(f"CREATE DATABASE {name}" for name in names)
         took = self._ours(home, _DATABASES, names[-1], 1)
@@ -195,15 +201,28 @@ class _Bench:
         return took, _process(command, DB_URL=dsn)
 
     def _psql_schemas(self, names: list[str]) -> float:
-        dsn = self._dsn(self._database(names))
+        database = self._database(names)
+        dsn = self._dsn(database)
         files = (f"-f {file}" for file in self._sorted())
-        call = f'PGOPTIONS="-c search_path=$1" exec psql -X -q -v ON_ERROR_STOP=1 "{dsn}"'
-        return self._four(self._script(call, *files), names)
+        call = f'PGOPTIONS="-c search_path=$1" exec "{PROGRAM_PSQL}" -X -q -v ON_ERROR_STOP=1 "{dsn}"'
+        return self._checked(database, names, self._script(call, *files))
 
     def _dbmate_schemas(self, names: list[str]) -> float:
-        url = f"{self._dsn(self._database(names))}&search_path=$1"
+        database = self._database(names)
+        url = f"{self._dsn(database)}&search_path=$1"
         call = f'exec "{self._dbmate}" -u "{url}" -d "{self._theirs}" --no-dump-schema migrate'
-        return self._four(self._script(call), names)
+        return self._checked(database, names, self._script(call))
+
+    def _checked(self, database: str, names: list[str], script: Path) -> float:
+        took = self._four(script, names)
+        self._check(database, len(names))
+        return took
+
+    def _check(self, database: str, count: int) -> None:
+        """Whether each of so many schemas has its tables."""
+        sql = f"SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname ~ '{_MADE}'"
+        made = int(self._server.psql(sql, database=database))
+        assert made == count * MIGRATIONS, f"{made} tables, and {count * MIGRATIONS} would be right"
 
     def _sorted(self) -> list[Path]:
         return sorted(self._files.iterdir())

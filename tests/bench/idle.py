@@ -44,7 +44,6 @@ def run(
             time.sleep(min(1.0, seconds - passed))
         passed = time.perf_counter() - began
         used, sent, memory = processor(process.pid) - used, _statements(server) - sent, _resident(process.pid)
-    server.psql(f"DROP DATABASE {_DATABASE} WITH (FORCE)")
     result = Result("tidegate run", [Turn(passed, used, memory)])
     result.figures = {
         CONNECTIONS: connections, QUERIES: sent / passed, MEMORY: memory, CPU: used * 60 / passed,

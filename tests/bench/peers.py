@@ -8,9 +8,22 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from pathlib import Path
 
+from tests.fixtures.installations import installations
+
 ROOT = Path(__file__).parents[2]
+
+
+def _psql_program() -> Path:
+    """The program itself: Debian's /usr/bin/psql is a script that looks for it, and takes several times as long."""
+    found = installations()
+    places = [*([found[15]] if 15 in found else []), *found.values()]
+    return next((place / "psql" for place in places if (place / "psql").exists()), Path("/usr/bin/psql"))
+
+
+PROGRAM_PSQL = _psql_program()
 _PLACES = (
     ROOT / ".venv/bench/own/bin",
+    PROGRAM_PSQL.parent,
     Path(sys.executable).parent,
     ROOT / ".venv/tools",
     ROOT / ".venv/bench/bin",
@@ -98,7 +111,10 @@ def _sql_migrate(home: Path, migrations: Sequence[Migration]) -> None:
 
 
 def _sqitch(home: Path, migrations: Sequence[Migration]) -> None:
-    (home / "sqitch.conf").write_text("[core]\n  engine = pg\n[user]\n  name = bench\n  email = bench@localhost\n")
+    (home / "sqitch.conf").write_text(
+        f'[core]\n  engine = pg\n[engine "pg"]\n  client = {PROGRAM_PSQL}\n'
+        "[user]\n  name = bench\n  email = bench@localhost\n"
+    )
     (home / "deploy").mkdir()
     _files("deploy/{name}.sql", "BEGIN;\n", "COMMIT;\n")(home, migrations)
     head = "%syntax-version=1.0.0\n%project=bench\n\n"

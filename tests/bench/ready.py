@@ -59,8 +59,6 @@ def run(publications: int, server: Server, folder: Path, program: str, environme
             if number:
                 for name, seconds in taken.items():
                     results[name].turns.append(Turn(seconds))
-    for name in (_DATABASE, _FLOORS):
-        server.psql(f"DROP DATABASE {name} WITH (FORCE)")
     return list(results.values())
 
 

@@ -12,11 +12,18 @@ from tests.bench.child import least_memory
 from tests.bench.results import Goal, Result, Results
 from tests.bench.workloads import Workload
 
+_WAITS = """\
+Each migration is a transaction of its own, with every tool but where it says batch. psql and the other tools wait for
+the disk at each commit. Tidegate sends plain migrations several in one message, and waits for the last commit of a
+message, which has all of them on disk.
+"""
 
-def document(measured: list[tuple[Workload, list[Result]]], server: str) -> dict[str, Any]:
-    """Everything that was measured, for machines."""
+
+def document(measured: list[tuple[Workload, list[Result]]], server: str, commit: float) -> dict[str, Any]:
+    """Everything that was measured, for machines; `commit` is the seconds that one takes which waits for the disk."""
     return {
         "server": server,
+        "commit": commit,
         "machine": {
             "python": platform.python_version(),
             "system": platform.platform(terse=True),
@@ -50,7 +57,8 @@ def markdown(report: dict[str, Any]) -> str:
     """The same for people."""
     machine = report["machine"]
     where = f"{machine['processors']} processors, load {machine['load']:.1f} at the end, {machine['system']}"
-    parts = [f"{report['server']}; Python {machine['python']}; {where}\n"]
+    disk = f"a commit that waits for the disk takes {report['commit'] * 1000:.2f} ms"
+    parts = [f"{report['server']}; Python {machine['python']}; {where}; {disk}\n", _WAITS]
     parts += [table(workload, report["memory_from"]) for workload in report["workloads"]]
     return "\n".join(parts)
 

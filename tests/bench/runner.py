@@ -114,8 +114,6 @@ class _Run:
                 self._database = self._new_database()
                 turn = self._process(self.peer.call)
         self._check()
-        if self._workload.kind is not Kind.NOTHING:
-            self._server.psql(f"DROP DATABASE {self._database} WITH (FORCE)")
         return turn
 
     def _prepare_once(self) -> None:
@@ -124,6 +122,11 @@ class _Run:
             self._process(self.peer.prepare or self.peer.call)
 
     def _new_database(self) -> str:
+        """A new one, which stays until the server goes.
+
+        An ext4 without a journal is slow to make files for minutes after others were removed: a database that is
+        dropped behind one turn would be paid for in the next.
+        """
         name = f"bench_{next(_NUMBERS)}"
         self._server.psql(f"CREATE DATABASE {name} TEMPLATE template0")
         if self._workload.load.before:
