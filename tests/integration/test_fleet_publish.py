@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.command_line import Said, call
+from tests.fixtures.command_line import Said, call, content
 from tests.fixtures.fleets import ONE, TENANTS, names
+from tests.fixtures.roles import RoleSet
 from tests.fixtures.servers import Database
 
 Tidegate = Callable[..., Said]
@@ -78,3 +79,28 @@ def test_a_line_is_named_where_the_fleet_follows_several(
     fleet("publish", source, "--label", "1.1").is_fine("shop: 1.1")
 
     assert set(wanted(database).split()) == {"shop|1.0", "shop|1.1"}
+
+
+@pytest.mark.usefixtures("fleet")
+@pytest.mark.parametrize("verb", ["publish", "up"])
+def test_a_home_is_not_made_for_the_wrong_owner(roles: RoleSet, source: Path, file: Path, verb: str) -> None:
+    database, words = roles.database, (source,) if verb == "publish" else ("--source", source)
+    database.psql(f'GRANT USAGE, CREATE ON SCHEMA tenant_0, tenant_1 TO "{roles.owner}"')
+    before = content(database)
+
+    for login in ("migrator", "publisher"):
+        call(verb, *words, "--fleet", file, DB_URL=roles.dsn(login)).is_error(3, "control schema tidegate")
+        assert content(database) == before
+
+    call("up", "--source", source, "--label", "1.0", "--fleet", file, **roles.migrating).is_fine()
+    roles.set_up()
+    call("publish", source, "--label", "1.0", "--fleet", file, DB_URL=roles.dsn("publisher")).is_fine("already")
+    call(verb, *words, "--label", "1.0", "--fleet", file, **roles.migrating).is_fine()
+
+
+def test_a_publisher_of_a_fleet_is_told_who_makes_the_control_schema(roles: RoleSet, source: Path, file: Path) -> None:
+    publish = ("publish", source, "--label", "1.0", "--fleet", file)
+    call(*publish, DB_URL=roles.dsn("publisher")).is_error(3, "is not to make it", "tidegate admin upgrade")
+    call("admin", "upgrade", **roles.migrating).is_fine()
+    roles.set_up()
+    call(*publish, DB_URL=roles.dsn("publisher")).is_fine("published, and wanted now")

@@ -28,6 +28,7 @@ from worker.fleet.slots import Slots
 from worker.fleet.terms import Until
 from worker.fleet.worker import FleetWorker
 from worker.jobs.offer import publish_to_line
+from worker.jobs.preflight import check_home_publisher
 from worker.jobs.site import Site
 from worker.postgres.connection import Purpose
 from worker.postgres.fleet_targets import FleetTargets
@@ -107,7 +108,7 @@ async def publish(app: App, bundle: Bundle) -> tuple[PublishDecision, str]:
     line = _line(own.read(), app.settings.target.line or bundle.manifest.line)
 
     async def work(session: Session) -> PublishDecision:
-        await have_control(session, own.site)
+        await have_control(session, own.site, check_home_publisher)
         return await publish_to_line(session, own.site, line, bundle, Intent.EXPLICIT)
 
     return await app.with_session(work), line
