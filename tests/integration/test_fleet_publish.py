@@ -104,3 +104,39 @@ def test_a_publisher_of_a_fleet_is_told_who_makes_the_control_schema(roles: Role
     call("admin", "upgrade", **roles.migrating).is_fine()
     roles.set_up()
     call(*publish, DB_URL=roles.dsn("publisher")).is_fine("published, and wanted now")
+
+
+def test_what_can_be_known_beforehand_is_not_published(
+    fleet: Tidegate, source: Path, database: Database, tmp_path: Path
+) -> None:
+    (source / "0003_c.up.sql").write_text("COPY a FROM stdin;\n")
+    fleet("publish", source).is_error(2, "0003_c.up.sql", "COPY")
+    (source / "0003_c.up.sql").unlink()
+    key = tmp_path / "ci"
+    call("bundle", "keygen", "--out", key).is_fine()
+    signed = ("--key", key, "--audience", "shop", "--label", "1.0", "--sequence", "1")
+    call("bundle", "sign", source, *signed, "--line", "other").is_fine()
+
+    trusting = ("--trusted-keys", f"{key}.pub", "--audience", "shop", "--line", "schema_migrations")
+    fleet("publish", source, *trusting).is_error(3, "it is signed for the line other")
+
+    assert database.psql("SELECT to_regnamespace('tidegate') IS NULL") == "t"
+    call("bundle", "sign", source, *signed, "--line", "schema_migrations").is_fine()
+    fleet("publish", source, *trusting).is_fine("published, and wanted now")
+
+
+def test_a_line_that_only_registered_targets_follow_is_published_to(
+    fleet: Tidegate, source: Path, file: Path, database: Database
+) -> None:
+    file.write_text("[[targets]]\nrows = true\n")
+    fleet("up").is_fine()
+    database.psql("SELECT tidegate.add_target('shop', 'shop')")
+
+    fleet("publish", source, "--label", "1.0").is_fine("shop: 1.0")
+    fleet("publish", source, "--line", "stop").is_error(2, "no target of the fleet follows the line stop", "shop")
+    assert fleet("up", "--json").document["states"] == {"succeeded": 1}
+    assert (wanted(database), database.psql("SELECT count(*) FROM shop.a")) == ("shop|1.0", "1")
+
+    database.psql("SELECT tidegate.add_target('tenant_0')")
+    fleet("publish", source, "--label", "1.0").is_error(2, "follows several lines: schema_migrations, shop")
+    fleet("publish", source, "--label", "1.0", "--line", "shop").is_fine("already published and wanted")

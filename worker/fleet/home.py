@@ -12,7 +12,7 @@ from worker.jobs.preflight import check_home, check_sight
 from worker.jobs.site import Site
 from worker.postgres.connection import close
 from worker.postgres.faults import DRIVER_ERRORS
-from worker.postgres.fleet import FleetHalf
+from worker.postgres.fleet import FleetHalf, knows_fleets
 from worker.postgres.session import Session
 from worker.postgres.sight import control_versions
 from worker.postgres.target_half import survey
@@ -76,6 +76,18 @@ class Home:
         session, self._session = self._session, None
         if session is not None:
             await close(session.conn)
+
+
+async def targets_by_line(session: Session, sources: tuple[str, ...]) -> dict[str, int]:
+    """How many targets each line has, none where the home half knows of no fleet yet.
+
+    Raises:
+        RefusedError: The role may not read there, or somebody else's objects are there; names the SQL to run.
+    """
+    if not await knows_fleets(session):
+        return {}
+    check_sight((await survey(session, session.control, "target_version")).standing)
+    return await FleetHalf(session).sizes(sources)
 
 
 async def have_control(session: Session, site: Site, may: Callable[[Standing], None] = check_home) -> None:
