@@ -24,6 +24,18 @@ DONE = """
 SELECT count(*) FROM tidegate.target WHERE source IS NOT NULL AND outcome = 'succeeded'
 """
 
+# No version was brought under a smaller epoch than the one before it, and none under one that the fence has not had.
+EPOCHS = """
+SELECT h.target, h.version, h.epoch, h.before, f.epoch AS fence
+FROM (
+    SELECT target, version, epoch, lag(epoch) OVER (PARTITION BY target ORDER BY id) AS before
+    FROM tidegate.history WHERE target LIKE 'tenant%'
+) AS h
+LEFT JOIN tidegate.fence AS f ON f.target = h.target
+LEFT JOIN tidegate.ledger AS l ON (l.target, l.version) = (h.target, h.version)
+WHERE h.epoch < h.before OR h.epoch > f.epoch OR f.epoch IS NULL OR h.epoch IS DISTINCT FROM l.epoch
+"""
+
 ONE = "tenant_0.schema_migrations"
 MORE = {
     "0003_c.up.sql": "CREATE TABLE c ()",
@@ -60,9 +72,10 @@ def holds(fleet: Fleet, versions: list[int]) -> None:
 
 
 def comes_right(fleet: Fleet) -> None:
-    """The next command brings what is missing, and the job is as if nothing had been."""
+    """The next command brings what is missing under a later epoch, and the job is as if nothing had been."""
     assert fleet.up()["states"] == {"succeeded": 1}
     holds(fleet, VERSIONS)
+    assert fleet.database.psql(EPOCHS) == ""
     jobs = "SELECT string_agg(DISTINCT state, ' ') FROM tidegate.job"
     assert fleet.database.psql(jobs) == "succeeded"
     assert fleet.database.psql("SELECT count(*) FROM tidegate.target WHERE claimed_by IS NOT NULL") == "0"
@@ -153,6 +166,7 @@ async def check(database: Database, targets: list[str]) -> None:
     }
     often = "SELECT count(*) AS n FROM tidegate.history WHERE target LIKE 'tenant%' GROUP BY target, version, action"
     assert await database.fetchval(f"SELECT max(n) FROM ({often}) AS x") == 1
+    assert await database.fetch(EPOCHS) == []
     assert await database.fetchval("SELECT count(*) FROM tidegate.journal WHERE target LIKE 'tenant%'") == 0
     assert await database.fetchval("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
     assert await database.fetchval("SELECT count(*) FROM tidegate.job WHERE state <> 'succeeded'") == 0

@@ -1,8 +1,8 @@
 """Answers for single targets of a fleet: one question's end hurts no other, and few connections serve many."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from tests.fixtures.servers import Database, fresh_database
 from worker.cli.app import App
 from worker.cli.arguments import parse
 from worker.cli.fleet.app import FleetApp
+from worker.core.fleet.declared import Group
 from worker.core.status.probe import Reading
 from worker.fleet.answers import Answers, Asked
+from worker.jobs.roster import Server
 from worker.postgres.session import Session
 
 GROUPS = 20
@@ -158,23 +160,36 @@ async def test_no_question_has_a_connection_once_the_worker_has_come_to_its_end(
     await end(answers, watcher)
 
 
-@asynccontextmanager
-async def silence() -> AsyncIterator[tuple[int, Callable[[int], Awaitable[None]]]]:
-    """A server that takes connections and says nothing: its port, and what waits until it has had so many."""
-    taken = anyio.Semaphore(0)
+class Silence:
+    """A server that takes connections and says nothing; `most` is how many it had at once."""
 
-    async def take(stream: anyio.abc.SocketStream) -> None:
+    def __init__(self) -> None:
+        self.port = self.most = self._now = 0
+        self._taken = anyio.Semaphore(0)
+
+    async def take(self, stream: anyio.abc.SocketStream) -> None:
         async with stream:
-            taken.release()
-            await anyio.sleep_forever()
+            self._now += 1
+            self.most = max(self.most, self._now)
+            self._taken.release()
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while True:
+                    await stream.receive()
+            self._now -= 1
 
-    async def had(number: int) -> None:
+    async def had(self, number: int) -> None:
+        """Wait until it has taken so many."""
         for _ in range(number):
-            await taken.acquire()
+            await self._taken.acquire()
 
+
+@asynccontextmanager
+async def silence() -> AsyncIterator[Silence]:
+    silent = Silence()
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, take)
-        yield listener.extra(anyio.abc.SocketAttribute.local_port), had  # noqa: S610  nothing of Django's
+        tasks.start_soon(listener.serve, silent.take)
+        silent.port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610  nothing of Django's
+        yield silent
         tasks.cancel_scope.cancel()
 
 
@@ -182,12 +197,12 @@ async def test_a_target_that_answers_does_not_wait_for_databases_that_are_dark(
     answers: Answers, far: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watcher = await far.connect()
-    async with silence() as (port, had), anyio.create_task_group() as tasks:
-        monkeypatch.setenv("DARK", f"postgresql://app@127.0.0.1:{port}/{far.name}")
+    async with silence() as silent, anyio.create_task_group() as tasks:
+        monkeypatch.setenv("DARK", f"postgresql://app@127.0.0.1:{silent.port}/{far.name}")
         for number in range(1, GROUPS):
             tasks.start_soon(answers.about, named(far, number))
         with anyio.fail_after(9):
-            await had(16)
+            await silent.had(16)
             reading = await answers.about(named(far, 0))
         tasks.cancel_scope.cancel()
 
@@ -205,13 +220,13 @@ async def test_databases_that_were_dark_are_asked_in_turns_of_their_own_until_th
     monkeypatch.setenv("DARK", f"postgresql://app@127.0.0.1:{free_port()}/{far.name}")
     refused = [await answers.about(named(far, number)) for number in range(1, GROUPS)]
 
-    async with silence() as (port, had), anyio.create_task_group() as tasks:
-        monkeypatch.setenv("DARK", f"postgresql://app@127.0.0.1:{port}/{far.name}")
+    async with silence() as silent, anyio.create_task_group() as tasks:
+        monkeypatch.setenv("DARK", f"postgresql://app@127.0.0.1:{silent.port}/{far.name}")
         later = 5.0
         for number in range(1, GROUPS):
             tasks.start_soon(answers.about, named(far, number))
         with anyio.fail_after(9):
-            await had(16)
+            await silent.had(16)
             reading = await answers.about(named(far, 0))
         tasks.cancel_scope.cancel()
     monkeypatch.setenv("DARK", far.dsn)
@@ -222,6 +237,100 @@ async def test_databases_that_were_dark_are_asked_in_turns_of_their_own_until_th
     assert reading is not None
     assert reading.away is None
     assert all(each is not None and each.away is None for each in healed)
+    await end(answers, watcher)
+
+
+def bounded(monkeypatch: pytest.MonkeyPatch, **values: float) -> None:
+    for name, value in values.items():
+        monkeypatch.setattr(f"worker.fleet.answers._{name}", value)
+
+
+async def test_a_database_that_connected_is_not_dark_for_whoever_gives_up_waiting_for_a_turn(
+    asked: Asked, far: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounded(monkeypatch, AT_ONCE=1, CONNECT_SECONDS=0)
+    holder, watcher, begun, gate = await holding(far), await far.connect(), anyio.Event(), anyio.Event()
+
+    def server(group: Group) -> Server:
+        there = asked.doors.server(group)
+
+        async def slowly(database: str) -> "asyncpg.Connection[asyncpg.Record]":
+            begun.set()
+            await gate.wait()
+            return await there.connect(database)
+
+        return replace(there, connect=slowly) if group.name == "g0" else there
+
+    answers = Answers(replace(asked, doors=replace(asked.doors, server=server)))
+    given_up = anyio.CancelScope()
+
+    async def ask_slowly() -> None:
+        with given_up:
+            await answers.about(named(far, 0))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask_slowly)
+        await begun.wait()
+        tasks.start_soon(answers.about, named(far, 1))
+        await until(watcher, HELD_UP, 1)
+        gate.set()
+        # What it was started up with is read: from then on it waits for its turn.
+        await until(watcher, f"SELECT ({SEATS} AND state = 'idle') = 1")
+        await anyio.wait_all_tasks_blocked()
+        given_up.cancel()
+        pid = await watcher.fetchval(SEATS.replace("count(*)", "pid") + " AND state = 'idle'")
+        await holder.execute("ROLLBACK")
+    reading = await answers.about(named(far, 0))
+
+    assert reading is not None
+    assert (reading.away, reading.readiness is not None) == (None, True)
+    assert await watcher.fetchval(SEATS + " AND pid = $1", pid) == 1
+    await end(answers, holder, watcher)
+
+
+async def test_databases_that_go_dark_together_are_connected_to_within_bounds_and_hold_up_no_other(
+    asked: Asked, far: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounded(monkeypatch, AT_ONCE=2, LATE=4, CONNECT_SECONDS=0.01, PATIENCE_SECONDS=0.2)
+    answers, watcher = Answers(asked), await far.connect()
+    async with silence() as silent, anyio.create_task_group() as tasks:
+        monkeypatch.setenv("DARK", f"postgresql://app@127.0.0.1:{silent.port}/{far.name}")
+        for number in range(1, GROUPS):
+            tasks.start_soon(answers.about, named(far, number))
+        with anyio.fail_after(20):
+            await silent.had(6)
+            reading = await answers.about(named(far, 0))
+            await silent.had(GROUPS - 1 - 6)
+        tasks.cancel_scope.cancel()
+
+    assert reading is not None
+    assert (reading.away, reading.readiness is not None) == (None, True)
+    # One that is ended and one that follows it can be there together, as the server sees it.
+    assert 6 <= silent.most <= 8
+    await end(answers, watcher)
+
+
+async def test_a_database_whose_connection_is_open_waits_for_none_that_is_connected_to_and_keeps_it(
+    asked: Asked, far: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounded(monkeypatch, AT_ONCE=1, CONNECT_SECONDS=60.0)
+    later, watcher = 0.0, await far.connect()
+    answers = Answers(replace(asked, clock=lambda: time.monotonic() + later))
+    readings, pids = [await answers.about(named(far, 0))], [await watcher.fetchval(SEATS.replace("count(*)", "pid"))]
+    async with silence() as silent, anyio.create_task_group() as tasks:
+        monkeypatch.setenv("DARK", f"postgresql://app@127.0.0.1:{silent.port}/{far.name}")
+        for number in range(1, GROUPS):
+            tasks.start_soon(answers.about, named(far, number))
+        with anyio.fail_after(9):
+            await silent.had(1)
+            for _ in range(2):
+                later += 5.0
+                readings.append(await answers.about(named(far, 0)))
+                pids.append(await watcher.fetchval(SEATS.replace("count(*)", "pid")))
+        tasks.cancel_scope.cancel()
+
+    assert [reading is not None and reading.away for reading in readings] == [None, None, None]
+    assert pids == [pids[0]] * 3
     await end(answers, watcher)
 
 

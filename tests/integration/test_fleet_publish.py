@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.command_line import Said, call
+from tests.fixtures.command_line import Said, call, content
 from tests.fixtures.fleets import ONE, TENANTS, names
+from tests.fixtures.roles import RoleSet
 from tests.fixtures.servers import Database
 
 Tidegate = Callable[..., Said]
@@ -78,3 +79,64 @@ def test_a_line_is_named_where_the_fleet_follows_several(
     fleet("publish", source, "--label", "1.1").is_fine("shop: 1.1")
 
     assert set(wanted(database).split()) == {"shop|1.0", "shop|1.1"}
+
+
+@pytest.mark.usefixtures("fleet")
+@pytest.mark.parametrize("verb", ["publish", "up"])
+def test_a_home_is_not_made_for_the_wrong_owner(roles: RoleSet, source: Path, file: Path, verb: str) -> None:
+    database, words = roles.database, (source,) if verb == "publish" else ("--source", source)
+    database.psql(f'GRANT USAGE, CREATE ON SCHEMA tenant_0, tenant_1 TO "{roles.owner}"')
+    before = content(database)
+
+    for login in ("migrator", "publisher"):
+        call(verb, *words, "--fleet", file, DB_URL=roles.dsn(login)).is_error(3, "control schema tidegate")
+        assert content(database) == before
+
+    call("up", "--source", source, "--label", "1.0", "--fleet", file, **roles.migrating).is_fine()
+    roles.set_up()
+    call("publish", source, "--label", "1.0", "--fleet", file, DB_URL=roles.dsn("publisher")).is_fine("already")
+    call(verb, *words, "--label", "1.0", "--fleet", file, **roles.migrating).is_fine()
+
+
+def test_a_publisher_of_a_fleet_is_told_who_makes_the_control_schema(roles: RoleSet, source: Path, file: Path) -> None:
+    publish = ("publish", source, "--label", "1.0", "--fleet", file)
+    call(*publish, DB_URL=roles.dsn("publisher")).is_error(3, "is not to make it", "tidegate admin upgrade")
+    call("admin", "upgrade", **roles.migrating).is_fine()
+    roles.set_up()
+    call(*publish, DB_URL=roles.dsn("publisher")).is_fine("published, and wanted now")
+
+
+def test_what_can_be_known_beforehand_is_not_published(
+    fleet: Tidegate, source: Path, database: Database, tmp_path: Path
+) -> None:
+    (source / "0003_c.up.sql").write_text("COPY a FROM stdin;\n")
+    fleet("publish", source).is_error(2, "0003_c.up.sql", "COPY")
+    (source / "0003_c.up.sql").unlink()
+    key = tmp_path / "ci"
+    call("bundle", "keygen", "--out", key).is_fine()
+    signed = ("--key", key, "--audience", "shop", "--label", "1.0", "--sequence", "1")
+    call("bundle", "sign", source, *signed, "--line", "other").is_fine()
+
+    trusting = ("--trusted-keys", f"{key}.pub", "--audience", "shop", "--line", "schema_migrations")
+    fleet("publish", source, *trusting).is_error(3, "it is signed for the line other")
+
+    assert database.psql("SELECT to_regnamespace('tidegate') IS NULL") == "t"
+    call("bundle", "sign", source, *signed, "--line", "schema_migrations").is_fine()
+    fleet("publish", source, *trusting).is_fine("published, and wanted now")
+
+
+def test_a_line_that_only_registered_targets_follow_is_published_to(
+    fleet: Tidegate, source: Path, file: Path, database: Database
+) -> None:
+    file.write_text("[[targets]]\nrows = true\n")
+    fleet("up").is_fine()
+    database.psql("SELECT tidegate.add_target('shop', 'shop')")
+
+    fleet("publish", source, "--label", "1.0").is_fine("shop: 1.0")
+    fleet("publish", source, "--line", "stop").is_error(2, "no target of the fleet follows the line stop", "shop")
+    assert fleet("up", "--json").document["states"] == {"succeeded": 1}
+    assert (wanted(database), database.psql("SELECT count(*) FROM shop.a")) == ("shop|1.0", "1")
+
+    database.psql("SELECT tidegate.add_target('tenant_0')")
+    fleet("publish", source, "--label", "1.0").is_error(2, "follows several lines: schema_migrations, shop")
+    fleet("publish", source, "--label", "1.0", "--line", "shop").is_fine("already published and wanted")

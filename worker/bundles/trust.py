@@ -18,6 +18,7 @@ from worker.core.bundles.trust import (
     Policy,
     TrustedKey,
     expired,
+    led_astray,
     misdirected,
     misplaced,
     replayed,
@@ -133,6 +134,14 @@ class Trust:
         if self and followed != said:
             self._judge(f"the line {followed}", lambda: _other_line(followed, said))
 
+    def check_line_claimed(self, bundle: Bundle, line: str) -> None:
+        """Let a bundle that was vetted be published on a line, whatever its targets are.
+
+        Raises:
+            RefusedError: It was signed for another one.
+        """
+        self._judge(f"bundle {bundle.label}", lambda: _astray(bundle, line))
+
     def check_place(self, bundle: Bundle, place: Place, also: Callable[[], Objection | None] = lambda: None) -> None:
         """Let a bundle that was vetted be used at a line and a database; `also` objects to its row.
 
@@ -213,6 +222,10 @@ class Trust:
 
 def _misplaced(bundle: Bundle, place: Place) -> Objection | None:
     return None if bundle.seal is None else misplaced(bundle.seal.claims, place)
+
+
+def _astray(bundle: Bundle, line: str) -> Objection | None:
+    return None if bundle.seal is None else led_astray(bundle.seal.claims, line)
 
 
 def _shown(what: str) -> str:

@@ -2,14 +2,18 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from worker import __version__
 from worker.core.value import dataclass
 from worker.errors import ExitCode, UsageError
 from worker.settings.table import CONNECTION_VARIABLES, DATABASE_FLAGS, SETTINGS, Setting
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _COLUMNS = 80
 _GOLANG_SPELLING = {"--source": "-source"}
@@ -123,6 +127,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"see {self.prog} --help")
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Write help or the version; argparse itself takes what cannot be written for written."""
+        stream: Any = sys.stderr if file is None else file
+        try:
+            print(message, end="", file=stream, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UsageError(f"it cannot be written: {error.strerror}", hint="look at standard output") from error
 
 
 class SettingsParser(_Parser):

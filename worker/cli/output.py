@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from worker.cli.terminal import is_drawable, visible
@@ -40,7 +41,7 @@ def print_error(error: TidegateError, mask: Callable[[str], str]) -> None:
 
     A note of the error is a drawing for the person at the terminal, and goes nowhere else.
     """
-    notes = getattr(error, "__notes__", []) if is_drawable(sys.stderr) else []
+    notes = getattr(error, "__notes__", []) if sys.stderr is not None and is_drawable(sys.stderr) else []
     _say(mask(last_word(error.message, error.hint)), [mask(note) for note in notes])
 
 
@@ -55,6 +56,9 @@ def print_fault(error: Exception, mask: Callable[[str], str]) -> None:
 def _say(text: str, notes: Sequence[str] = ()) -> None:
     """Write a text, with notes behind its first line, and leave it without them."""
     head, line_end, rest = text.partition("\n")
-    shown = visible if sys.stderr.isatty() else str
-    sys.stderr.write("".join([shown(head), line_end, *(f"{note}\n" for note in notes), shown(rest)]))
+    if sys.stderr is not None:
+        shown = visible if sys.stderr.isatty() else str
+        # The exit code says the rest where nobody reads it.
+        with suppress(OSError):
+            sys.stderr.write("".join([shown(head), line_end, *(f"{note}\n" for note in notes), shown(rest)]))
     leave(text)

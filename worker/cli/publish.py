@@ -54,7 +54,7 @@ def run(_verb: str, flags: "Flags") -> ExitCode:
 
 async def _publish(app: App, bundle: Bundle, flags: "Flags") -> None:
     if app.settings.fleet is not None:
-        from worker.cli.fleet.commands import publish as publish_to_fleet  # noqa: PLC0415  only where there is one
+        from worker.cli.fleet.publish import publish as publish_to_fleet  # noqa: PLC0415  only where there is one
 
         decision, line = await publish_to_fleet(app, bundle)
         _print(bundle, _label(bundle, decision), decision, line, as_json=flags.own.json)

@@ -2,13 +2,13 @@
 
 The home half says where a target lies; while it is away, what was known stands, so that no target waits for it. Few
 connections are kept, none for long, and what was read a moment ago is not read again: many may ask, and often. Whoever
-asks of a database that answers does not wait for those that do not: connecting keeps a turn for a moment only, and a
-database that gave no answer last time is asked in turns of its own.
+asks of a database that answers does not wait for those that do not: connecting keeps a turn for a moment only, and
+a database whose connection is open, and one that gave no answer last time, are asked in turns of their own.
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -20,7 +20,7 @@ from worker.core.status.probe import Reading
 from worker.core.value import dataclass
 from worker.errors import NoDatabaseError, TidegateError
 from worker.fleet.terms import Doors
-from worker.fleet.turns import Turn, turn_of
+from worker.fleet.turns import Bounds, Turn, Turns
 from worker.jobs.locate import locate
 from worker.postgres.connection import close
 from worker.postgres.faults import DRIVER_ERRORS, message_of
@@ -42,7 +42,9 @@ FRESH_SECONDS = 0.5
 _NAMES = 10_000
 _DATABASES = 8
 _AT_ONCE = 16
-_CONNECT_SECONDS = 0.25
+_LATE = 96
+_CONNECT_SECONDS = 0.1
+_PATIENCE_SECONDS = 0.75
 _ANSWER_SECONDS = 3.0
 _REST_SECONDS = 1.0
 _HOME_SECONDS = 2.0
@@ -70,6 +72,10 @@ class _Seat:
         self.conn: Connection[Record] | None = None
         self.used_at = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        return self.conn is not None and not self.conn.is_closed()
+
     async def hang_up(self) -> None:
         conn, self.conn = self.conn, None
         if conn is not None:
@@ -93,8 +99,8 @@ class Answers:
         self._read: OrderedDict[str, tuple[Reading, float]] = OrderedDict()
         self._seats: OrderedDict[str, _Seat] = OrderedDict()
         self._dark: OrderedDict[str, _Dark] = OrderedDict()
-        self._at_once = anyio.CapacityLimiter(_AT_ONCE)
-        self._in_doubt = anyio.CapacityLimiter(_AT_ONCE)
+        bounds = Bounds(_AT_ONCE, _LATE, _CONNECT_SECONDS, _PATIENCE_SECONDS)
+        self._at_hand, self._new, self._in_doubt = Turns(bounds), Turns(bounds), Turns(bounds)
         self._home: Session | None = None
         self._home_lock = anyio.Lock()
         self._home_used_at = 0.0
@@ -230,37 +236,52 @@ class Answers:
         # Whoever asks of another database is not to wait behind those that ask of one that is away.
         self._check_there(database)
         try:
-            async with seat.lock, turn_of(self._in_doubt if database in self._dark else self._at_once) as turn:
+            async with seat.lock, self._turns(seat, database).turn() as turn:
                 # Who waited learns what became of the one before; who gives up waiting says nothing of the database.
                 self._check_there(database)
-                async with self._used(seat, turn, database, place) as conn:
+                conn = await self._open(seat, turn, database, place)
+                with self._used(seat, database):
                     yield conn
         finally:
             with anyio.CancelScope(shield=True):
                 await self._make_room()
+
+    def _turns(self, seat: _Seat, database: str) -> Turns:
+        if seat.is_open:
+            return self._at_hand
+        return self._in_doubt if database in self._dark else self._new
 
     def _check_there(self, database: str) -> None:
         dark = self._dark.get(database)
         if dark is not None and self._asked.clock() < dark.until:
             raise NoDatabaseError(dark.why)
 
-    @asynccontextmanager
-    async def _used(
-        self, seat: _Seat, turn: Turn, database: str, place: "Place"
-    ) -> "AsyncIterator[Connection[Record]]":
+    async def _open(self, seat: _Seat, turn: Turn, database: str, place: "Place") -> "Connection[Record]":
         """The seat's connection, opened if need be; the seat is this question's alone."""
+
+        async def connect() -> "Connection[Record]":
+            conn = await place.server.connect(place.database)
+            self._check_running(conn)
+            return conn
+
+        seat.used_at = self._asked.clock()
+        conn = seat.conn
+        if conn is None or conn.is_closed():
+            with self._used(seat, database):
+                conn = seat.conn = await turn.connect(connect)
+            # Who gives up waiting now says nothing of the database, and leaves its connection to the next.
+            await turn.take()
+        return conn
+
+    @contextmanager
+    def _used(self, seat: _Seat, database: str) -> Iterator[None]:
+        """A block at whose end the database has answered, or else is dark."""
         try:
-            seat.used_at = self._asked.clock()
-            if seat.conn is None or seat.conn.is_closed():
-                async with turn.lent(_CONNECT_SECONDS):
-                    conn = await place.server.connect(place.database)
-                    self._check_running(conn)
-                    seat.conn = conn
-            yield seat.conn
-            self._dark.pop(database, None)
+            yield
         except BaseException as error:
             self._lost(seat, database, error)
             raise
+        self._dark.pop(database, None)
 
     def _lost(self, seat: _Seat, database: str, error: BaseException) -> None:
         """A question without an answer: what may still come of it is for nobody, and the next one waits a while."""
@@ -272,8 +293,10 @@ class Answers:
     async def _make_room(self) -> None:
         """Keep the connections that were used last; one that is used now is kept too."""
         idle = [database for database, seat in self._seats.items() if not seat.lock.locked()]
+        more = sum(seat.is_open for seat in self._seats.values()) - _DATABASES
+        kept = set([database for database in idle if self._seats[database].is_open][max(0, more) :])
         # All are taken out before anything is awaited, so that none of them is used, or taken out again, meanwhile.
-        over = [self._seats.pop(database) for database in idle[: max(0, len(self._seats) - _DATABASES)]]
+        over = [self._seats.pop(each) for each in idle if each not in kept]
         for seat in over:
             await seat.hang_up()
 

@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 
 from worker import control_schema
+from worker.core.checks.standing import Standing
 from worker.errors import NoDatabaseError, RefusedError
-from worker.jobs.preflight import check_sight
+from worker.jobs.preflight import check_home, check_sight
 from worker.jobs.site import Site
 from worker.postgres.connection import close
 from worker.postgres.faults import DRIVER_ERRORS
-from worker.postgres.fleet import FleetHalf
+from worker.postgres.fleet import FleetHalf, knows_fleets
 from worker.postgres.session import Session
 from worker.postgres.sight import control_versions
 from worker.postgres.target_half import survey
@@ -77,14 +78,29 @@ class Home:
             await close(session.conn)
 
 
-async def have_control(session: Session, site: Site) -> None:
+async def targets_by_line(session: Session, sources: tuple[str, ...]) -> dict[str, int]:
+    """How many targets each line has, none where the home half knows of no fleet yet.
+
+    Raises:
+        RefusedError: The role may not read there, or somebody else's objects are there; names the SQL to run.
+    """
+    if not await knows_fleets(session):
+        return {}
+    check_sight((await survey(session, session.control, "target_version")).standing)
+    return await FleetHalf(session).sizes(sources)
+
+
+async def have_control(session: Session, site: Site, may: Callable[[Standing], None] = check_home) -> None:
     """Have the control schema of the session's database as new as this program, and nothing of a stranger's on it.
+
+    `may` refuses a role that is not to make it.
 
     Raises:
         RefusedError: The role may not write there, or somebody else's objects are there; names the SQL to run.
     """
     seen = await survey(session, session.control, "target_version")
     if not (seen.has_control and control_schema.covers(await control_versions(session))):
+        may(seen.standing)
         if await control_schema.ensure(session, site.limits, site.readers):
             return
         seen = await survey(session, session.control, "target_version")

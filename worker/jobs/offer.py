@@ -1,8 +1,10 @@
 """Publishes a bundle, after a look at whether it can be applied at all; what is refused changes nothing."""
 
+from collections.abc import Iterable
 from functools import partial
 
 from worker.core.bundles.bundle import Bundle, Relation
+from worker.core.bundles.migration import Direction, Migration
 from worker.core.bundles.wanted import (
     AlreadyWanted,
     Intent,
@@ -128,11 +130,19 @@ def check(bundle: Bundle, view: View, site: Site) -> tuple[Effect, ...]:
 
 def check_scripts(effects: tuple[Effect, ...]) -> None:
     """Classify every script that is to be run, so that a bad one is found before the first one runs."""
+    _classify((effect.migration, effect.direction) for effect in effects if isinstance(effect, Run))
+
+
+def check_every_script(bundle: Bundle) -> None:
+    """Classify every up script: a fleet's next target may have to run all of them."""
+    _classify((migration, Direction.UP) for migration in bundle.migrations)
+
+
+def _classify(scripts: Iterable[tuple[Migration, Direction]]) -> None:
     from worker.applier.run import read  # noqa: PLC0415  slow to load, and needed only where something is to be run
 
-    for effect in effects:
-        if isinstance(effect, Run):
-            read(effect.migration, effect.direction)
+    for migration, direction in scripts:
+        read(migration, direction)
 
 
 def refused(decision: Refused, target: Target) -> RefusedError:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from worker.core.checks.findings import Finding
-from worker.core.checks.standing import Standing, obstacles, obstacles_to_looking
+from worker.core.checks.standing import Standing, obstacles, obstacles_to_a_home, obstacles_to_looking
 from worker.errors import RefusedError
 
 _SAYING = frozenset({"owner", "intruder"})
@@ -34,7 +34,29 @@ def check_publisher(standing: Standing) -> None:
     Raises:
         RefusedError: Names who is to make it.
     """
-    if obstacles(standing):
+    _leave_to_the_migrator(standing, obstacles(standing))
+
+
+def check_home(standing: Standing) -> None:
+    """Refuse to make or renew the control schema of a fleet as a role that is not to own it.
+
+    Raises:
+        RefusedError: Names the role, the object, and the SQL to run.
+    """
+    _raise_first(obstacles_to_a_home(standing))
+
+
+def check_home_publisher(standing: Standing) -> None:
+    """Refuse to let a fleet's publisher make the control schema.
+
+    Raises:
+        RefusedError: Names who is to make it.
+    """
+    _leave_to_the_migrator(standing, obstacles_to_a_home(standing))
+
+
+def _leave_to_the_migrator(standing: Standing, findings: tuple[Finding, ...]) -> None:
+    if findings:
         raise RefusedError(
             f"the control schema {standing.control} is not there, and role {standing.role} is not to make it",
             hint="let the migrator make it: tidegate admin upgrade; then run the SQL of tidegate admin grants again",

@@ -1,4 +1,4 @@
-"""The verbs that are about all targets of a fleet: up, publish, status, pause, resume, retry and run."""
+"""The verbs that are about all targets of a fleet: up, status, pause, resume, retry and run."""
 
 import random
 import time
@@ -13,6 +13,7 @@ from worker.cli.app import App
 from worker.cli.fleet.aim import check_names, unpin
 from worker.cli.fleet.app import FleetApp, known_half
 from worker.cli.fleet.left import left_of
+from worker.cli.fleet.publish import no_such_line
 from worker.cli.fleet.summary import LIMIT, Summary, counted, print_summary
 from worker.core.bundles.bundle import Bundle
 from worker.core.bundles.wanted import Intent, Kept, KeptBecause, PublishDecision
@@ -20,10 +21,10 @@ from worker.core.events.event import Outcome
 from worker.core.events.events import JobFailed
 from worker.core.fleet.declared import Fleet
 from worker.core.status.fleet_status import halts_of
-from worker.errors import ExitCode, RefusedError, TidegateError, UsageError
+from worker.errors import ExitCode, RefusedError, TidegateError
 from worker.fleet.answers import Answers, Asked
 from worker.fleet.board import FleetBoard
-from worker.fleet.home import HomeSeat, have_control
+from worker.fleet.home import HomeSeat
 from worker.fleet.slots import Slots
 from worker.fleet.terms import Until
 from worker.fleet.worker import FleetWorker
@@ -96,36 +97,6 @@ def _check_kept(decision: PublishDecision, line: str, bundle: Bundle) -> None:
         )
 
 
-async def publish(app: App, bundle: Bundle) -> tuple[PublishDecision, str]:
-    """Publish to the home half, on the line that is set or meant; whether it can be applied, each target finds out.
-
-    Raises:
-        UsageError: The fleet has no such line, or several and none is named.
-        RefusedError: Its label belongs to other content, or it is not trusted; or a privilege is missing.
-    """
-    own = FleetApp(app)
-    line = _line(own.read(), app.settings.target.line or bundle.manifest.line)
-
-    async def work(session: Session) -> PublishDecision:
-        await have_control(session, own.site)
-        return await publish_to_line(session, own.site, line, bundle, Intent.EXPLICIT)
-
-    return await app.with_session(work), line
-
-
-def _line(fleet: Fleet, said: str | None) -> str:
-    if said is None and len(fleet.lines) > 1:
-        raise UsageError(f"the fleet follows several lines: {', '.join(fleet.lines)}", hint="say which: --line NAME")
-    line = fleet.lines[0] if said is None else said
-    if line not in fleet.lines:
-        raise _no_such_line(fleet, line)
-    return line
-
-
-def _no_such_line(fleet: Fleet, line: str) -> UsageError:
-    return UsageError(f"no target of the fleet follows the line {line}", hint=f"these do: {', '.join(fleet.lines)}")
-
-
 async def status(app: App, *, as_json: bool) -> ExitCode:
     """Say how the fleet stands, by the home half alone; nothing is written."""
     print_summary(await _summary(app, FleetApp(app).read()), app.mask, as_json=as_json)
@@ -161,7 +132,7 @@ async def _steered(app: App, session: Session, fleet: Fleet, words: tuple[str, .
         return await check_names(session, fleet, words)
     names = await FleetTargets(session).of_line(fleet.sources, line)
     if not names and line not in fleet.lines:
-        raise _no_such_line(fleet, line)
+        raise no_such_line(fleet.lines, line)
     return names
 
 

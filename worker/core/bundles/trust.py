@@ -83,13 +83,21 @@ def misdirected(claims: Claims, audience: str) -> Objection | None:
     )
 
 
+def led_astray(claims: Claims, line: str) -> Objection | None:
+    """Object to a bundle of another line."""
+    if claims.line == line:
+        return None
+    return Objection(
+        f"it is signed for the line {claims.line}, and the target follows {line}",
+        "publish it to the line that it was signed for, or sign it for this one",
+    )
+
+
 def misplaced(claims: Claims, place: Place) -> Objection | None:
     """Object to a bundle of another line or for another database."""
-    if claims.line != place.line:
-        return Objection(
-            f"it is signed for the line {claims.line}, and the target follows {place.line}",
-            "publish it to the line that it was signed for, or sign it for this one",
-        )
+    astray = led_astray(claims, place.line)
+    if astray is not None:
+        return astray
     if claims.database not in {None, place.database}:
         return Objection(
             f"it is signed for the database {claims.database}, and this one is {place.database}",

@@ -99,6 +99,11 @@ def obstacles(at: Standing) -> tuple[Finding, ...]:
     )
 
 
+def obstacles_to_a_home(at: Standing) -> tuple[Finding, ...]:
+    """What would make it fail, or leave it to the wrong owner, to make or renew the control schema alone."""
+    return tuple(filter(None, (_ownership(at), *_control(at))))
+
+
 def _intrusion(at: Standing, one: Intruder) -> Finding:
     where = f"control schema {at.control}" if at.has_control else "version table"
     return error(
