@@ -170,7 +170,7 @@ async def _create(session: Session, limits: Limits, keys: Keys, also: tuple[str,
     made = works_of(first, control_bundle("target", session.control), also=(first_fence_sql(second),))
     last = (history_ids_sql(session), *also)
     works = (*made, *works_of(second, control_bundle("home", session.control), also=last))
-    # It begins once the message is sent: the server is at work for tens of milliseconds.
+    # Once the message is sent: the server is at work for tens of milliseconds.
     loading = asyncio.create_task(load_ahead())
     is_made = await run_together(works, limits)
     await loading

@@ -1,4 +1,4 @@
-"""Brings a target to a goal: look, lock, look again, raise the fence, decide, apply, record, release."""
+"""Brings a target to a goal: look, lock and raise the fence, look again, decide, apply, record, release."""
 
 from collections.abc import Awaitable, Callable
 from typing import assert_never

@@ -43,6 +43,8 @@ JOB_QUERIES = ("bundle_files", "open_job", "set_job")
 """What a job asks of the home half, besides what is required."""
 
 _MOST_AT_FIRST = 256 * 1024
+_ROUND_A_FILE = 100
+"""Characters of the message that a file takes besides its name and content."""
 
 # A fleet's session does not wait for the disk; what was published must not be lost where targets have it already.
 _TO_DISK = "SET LOCAL synchronous_commit TO DEFAULT"
@@ -158,7 +160,7 @@ class HomeHalf:
         Nobody else can have published there, nor wait for it.
         """
         names, contents, *rest = _columns(bundle)
-        if sum(map(len, contents)) > _MOST_AT_FIRST:
+        if sum(map(len, (*names, *contents))) + _ROUND_A_FILE * len(names) > _MOST_AT_FIRST:
             return ()
         sums = _checksums(bundle)
         first = dict(zip(sums, contents, strict=True))

@@ -9,9 +9,9 @@ from worker.core.target import Target
 from worker.core.value import dataclass
 from worker.postgres.faults import credible, told
 from worker.postgres.home_half import Job, Row, TargetRow, job_of, row_of
-from worker.postgres.queries import queries, with_values
+from worker.postgres.queries import queries
 from worker.postgres.session import Session
-from worker.postgres.target_half import Observation, observation_of, observe_sql
+from worker.postgres.target_half import Observation, observation_of, observe_sql, with_strangers
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -76,7 +76,7 @@ async def _row(
     session: Session, query: str, target: Target, values: tuple[str, ...], *, has_table: bool
 ) -> "Record | None":
     """The query's one row; None where the control schema lacks what it reads."""
-    sql = with_values(observe_sql(_text(query, session.control), target, has_table=has_table), *values)
+    sql = observe_sql(_text(query, session.control), target, *values, has_table=has_table)
     async with told(session, f"looking at {target.name}"):
         try:
             with credible("the control schema"):
@@ -90,7 +90,8 @@ def _text(query: str, control: str) -> str:
     half, whole = queries("target", control), queries("sight", control)
     parts = (half["observe"], half["control_versions"], whole["sight"])
     observe, versions, sight = (text.rstrip().rstrip(";") for text in parts)
-    return whole[query].replace(":sight", sight).replace(":observe", observe).replace(":control_versions", versions)
+    text = whole[query].replace(":sight", sight).replace(":observe", observe).replace(":control_versions", versions)
+    return with_strangers(text, control, "c.nspowner")
 
 
 def _target_row(row: "Record") -> TargetRow:

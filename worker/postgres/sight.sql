@@ -22,8 +22,8 @@ LEFT JOIN :"schema".job ON job.target_id = t.id AND job.bundle_id = b.id;
 
 -- name: first_sight
 -- The same, if there is nothing but the wanted bundle: no version table, target or fingerprint, and no other bundle on
--- the line; and only if the role owns the control schema, which somebody else may have made empty. :sight is the query
--- of that name, $3 and $4 are the version table's schema and name.
+-- the line; and only if the role owns the control schema, which somebody else may have made empty, and nobody put
+-- anything on it. :sight is the query of that name, $3 and $4 are the version table's schema and name.
 SELECT s.* FROM (:sight) AS s
 WHERE NOT EXISTS (SELECT FROM :"schema".target WHERE name = $1)
     AND NOT EXISTS (SELECT FROM :"schema".bundle AS other WHERE other.line = $2 AND other.id <> s.id)
@@ -33,8 +33,8 @@ WHERE NOT EXISTS (SELECT FROM :"schema".target WHERE name = $1)
         WHERE n.nspname = $3 AND c.relname = $4
     )
     AND EXISTS (
-        SELECT FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner
-        WHERE n.nspname = :'schema' AND r.rolname = current_user
+        SELECT FROM pg_namespace AS c JOIN pg_roles AS o ON o.oid = c.nspowner
+        WHERE c.nspname = :'schema' AND o.rolname = current_user AND NOT :strangers
     );
 
 -- name: sight_of_target

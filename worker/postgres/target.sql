@@ -67,19 +67,7 @@ SELECT
     coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(t.oid, 'SELECT')
         AND has_table_privilege(t.oid, 'INSERT') AND has_table_privilege(t.oid, 'DELETE'), false) AS may_write_table,
     -- Whether something there may be an intruder, for which another query asks.
-    EXISTS (
-        SELECT FROM pg_depend AS e
-        LEFT JOIN pg_class AS r ON e.classid = 'pg_class'::regclass AND r.oid = e.objid AND r.relkind <> 'c'
-        LEFT JOIN pg_proc AS p ON e.classid = 'pg_proc'::regclass AND p.oid = e.objid
-        WHERE e.refclassid = 'pg_namespace'::regclass AND e.refobjid = c.oid AND (
-            coalesce(r.relowner, p.proowner) NOT IN (c.nspowner, cr.oid)
-            OR r.relrowsecurity OR r.relhasrules AND r.relkind <> 'v'
-            OR r.relhastriggers AND EXISTS (
-                SELECT FROM pg_trigger AS g JOIN pg_proc AS q ON q.oid = g.tgfoid
-                WHERE g.tgrelid = r.oid AND NOT g.tgisinternal AND NOT (
-                    r.relname IN ('bundle', 'bundle_file') AND q.pronamespace = c.oid AND q.proname = 'guard_' || r.relname
-                    AND g.tgqual IS NULL AND (g.tgname, g.tgtype) IN (('tidegate_rows', 31), ('tidegate_whole', 34)))))
-    ) OR coalesce(t.relhastriggers OR t.relhasrules OR t.relrowsecurity, false) AS may_have_intruders
+    :strangers OR coalesce(t.relhastriggers OR t.relhasrules OR t.relrowsecurity, false) AS may_have_intruders
 FROM (
     SELECT
         coalesce($1, (
@@ -363,3 +351,20 @@ JOIN pg_roles AS r ON r.rolname = u.role
 JOIN pg_namespace AS n ON n.nspname = :'schema'
 JOIN pg_class AS t ON t.relnamespace = n.oid AND t.relname = 'readiness'
 WHERE NOT (has_schema_privilege(r.oid, n.oid, 'USAGE') AND has_table_privilege(r.oid, t.oid, 'SELECT'));
+
+-- name: strangers
+-- Whether there may be an intruder on the control schema's namespace c, which belongs to :owner: somebody else's object,
+-- or a trigger, rule or row security that is not ours.
+EXISTS (
+    SELECT FROM pg_depend AS e
+    LEFT JOIN pg_class AS r ON e.classid = 'pg_class'::regclass AND r.oid = e.objid AND r.relkind <> 'c'
+    LEFT JOIN pg_proc AS p ON e.classid = 'pg_proc'::regclass AND p.oid = e.objid
+    WHERE e.refclassid = 'pg_namespace'::regclass AND e.refobjid = c.oid AND (
+        coalesce(r.relowner, p.proowner) NOT IN (c.nspowner, :owner)
+        OR r.relrowsecurity OR r.relhasrules AND r.relkind <> 'v'
+        OR r.relhastriggers AND EXISTS (
+            SELECT FROM pg_trigger AS g JOIN pg_proc AS q ON q.oid = g.tgfoid
+            WHERE g.tgrelid = r.oid AND NOT g.tgisinternal AND NOT (
+                r.relname IN ('bundle', 'bundle_file') AND q.pronamespace = c.oid AND q.proname = 'guard_' || r.relname
+                AND g.tgqual IS NULL AND (g.tgname, g.tgtype) IN (('tidegate_rows', 31), ('tidegate_whole', 34)))))
+)

@@ -17,7 +17,7 @@ from worker.core.value import dataclass
 from worker.errors import RefusedError
 from worker.postgres.faults import credible, told
 from worker.postgres.lock import Held
-from worker.postgres.queries import queries, with_values
+from worker.postgres.queries import Value, queries, with_values
 from worker.postgres.readiness_row import readiness_sql
 from worker.postgres.session import Session
 
@@ -76,7 +76,9 @@ async def survey(session: Session, schema: str | None, table: str) -> Survey:
     Raises:
         RefusedError: no schema of the search path exists, so that unqualified names would have no home.
     """
-    sql = with_values(queries("target", session.control)["survey"], schema, table)
+    sql = with_values(
+        with_strangers(queries("target", session.control)["survey"], session.control, "cr.oid"), schema, table
+    )
     async with told(session, "looking at the database"):
         row = await session.conn.fetchrow(sql)
     if row is None:
@@ -363,9 +365,17 @@ def lower_readiness_sql(held: Held, version: int, bundles: Iterable[str]) -> str
     )
 
 
-def observe_sql(sql: str, target: Target, *, has_table: bool) -> str:
-    """A query that reads the version table, with that table's name put in, or with an empty one."""
-    return sql.replace(":version_table", target.relation if has_table else _NO_TABLE)
+def observe_sql(sql: str, target: Target, *values: Value, has_table: bool) -> str:
+    """A query that reads the version table, with that table's name and the values put in, or with an empty one."""
+    # Apart from each other: a table's name may hold a `$1`, and a line the table's place.
+    table = target.relation if has_table else _NO_TABLE
+    return table.join([with_values(part, *values) if values else part for part in sql.split(":version_table")])
+
+
+def with_strangers(sql: str, control: str, owner: str) -> str:
+    """A query that asks whether there may be an intruder, with what it looks for put in; `owner` is SQL for an OID."""
+    strangers = queries("target", control)["strangers"].rstrip().rstrip(";")
+    return sql.replace(":strangers", strangers.replace(":owner", owner))
 
 
 def observation_of(row: "Record") -> Observation:
