@@ -78,12 +78,13 @@ def _tables(count: int) -> Load:
     """A table in each migration."""
     return Load(
         count,
-        lambda: _migrations(count),
+        lambda: tables(count),
         f"(SELECT count(*) = {count} FROM pg_class WHERE relkind = 'r' AND relname ~ '^t[0-9]+$')",
     )
 
 
-def _migrations(count: int) -> list[Migration]:
+def tables(count: int) -> list[Migration]:
+    """A small table in each."""
     return [Migration(number, f"t{number}", _TABLE.format(number=number)) for number in range(1, count + 1)]
 
 
@@ -106,7 +107,7 @@ def _tenants(count: int) -> Load:
     """The same migrations in each of many schemas."""
     return Load(
         count * TENANTS,
-        lambda: _migrations(count),
+        lambda: tables(count),
         f"(SELECT count(*) = {count * TENANTS} FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
         "WHERE relkind = 'r' AND relname ~ '^t[0-9]+$' AND nspname LIKE 'tenant%')",
         "".join(f"CREATE SCHEMA tenant_{number};" for number in range(TENANTS)),
