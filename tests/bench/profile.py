@@ -81,7 +81,7 @@ class _Turn:
 
     def take(self) -> Milliseconds:
         """What each part took."""
-        python = sys.executable
+        python = BARE.find() or sys.executable
         took = {
             _INTERPRETER: self._process([python, "-c", "pass"], ""),
             _SCRIPT: self._process([python, str(self._home / BARE.program / "bare.py")], self._database()),
