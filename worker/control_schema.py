@@ -30,7 +30,8 @@ from worker.postgres.lock import Held, Keys, hold, raise_fence
 from worker.postgres.queries import queries, with_schema
 from worker.postgres.session import PINNED_PATH, Session
 from worker.postgres.sight import ControlVersions
-from worker.postgres.target_half import TargetHalf, first_fence_sql, history_ids_sql, survey
+from worker.postgres.survey import survey
+from worker.postgres.target_half import TargetHalf, first_fence_sql, history_ids_sql
 
 _HALVES = ("target", "home")
 _FIRST_EPOCH = 1

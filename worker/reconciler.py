@@ -47,7 +47,7 @@ from worker.postgres.connection import close
 from worker.postgres.faults import FencedError, told
 from worker.postgres.listener import listen
 from worker.postgres.session import DrainedError, Session
-from worker.postgres.target_half import Survey
+from worker.postgres.survey import Survey
 
 if TYPE_CHECKING:
     from asyncpg import Record

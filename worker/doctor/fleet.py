@@ -24,7 +24,7 @@ from worker.jobs.work import at_hand
 from worker.postgres.fleet import knows_fleets
 from worker.postgres.fleet_targets import FleetTargets
 from worker.postgres.session import Session
-from worker.postgres.target_half import survey
+from worker.postgres.survey import survey
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager

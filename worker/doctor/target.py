@@ -13,7 +13,7 @@ from worker.jobs.site import Site
 from worker.postgres.checkup import read_facts
 from worker.postgres.session import Session
 from worker.postgres.surroundings import read_surroundings
-from worker.postgres.target_half import survey
+from worker.postgres.survey import survey
 
 if TYPE_CHECKING:
     from asyncpg import Record

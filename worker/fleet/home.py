@@ -15,7 +15,7 @@ from worker.postgres.faults import DRIVER_ERRORS
 from worker.postgres.fleet import FleetHalf, knows_fleets
 from worker.postgres.session import Session
 from worker.postgres.sight import control_versions
-from worker.postgres.target_half import survey
+from worker.postgres.survey import survey
 
 
 class HomeSeat(FleetHalf):

@@ -17,7 +17,7 @@ from worker.postgres.fleet_sight import jobs_of_many, observe_many, surveys
 from worker.postgres.home_half import HomeHalf, Row
 from worker.postgres.session import Session
 from worker.postgres.sight import control_versions
-from worker.postgres.target_half import Survey
+from worker.postgres.survey import Survey
 
 _SECONDS = 2.0
 """A look at many that takes longer, for somebody locks one of their tables, is given up: each is looked at alone."""

@@ -13,7 +13,8 @@ from worker.postgres.home_half import Job, Row, TargetRow
 from worker.postgres.lock import Keys, hold
 from worker.postgres.session import Session
 from worker.postgres.sight import Sight, see, see_first
-from worker.postgres.target_half import Observation, Survey, TargetHalf, survey
+from worker.postgres.survey import Survey, survey
+from worker.postgres.target_half import Observation, TargetHalf
 
 
 class Control(Enum):

@@ -11,7 +11,7 @@ from worker.postgres.lock import hold
 from worker.postgres.removal import Removal
 from worker.postgres.session import Session
 from worker.postgres.sight import control_versions
-from worker.postgres.target_half import survey
+from worker.postgres.survey import survey
 
 
 async def inspect(session: Session, site: Site) -> Inventory | None:

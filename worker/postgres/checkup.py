@@ -13,7 +13,7 @@ from worker.postgres.faults import told
 from worker.postgres.lock import Keys
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
-from worker.postgres.target_half import Survey
+from worker.postgres.survey import Survey
 
 
 async def read_facts(session: Session, survey: Survey, readers: tuple[str, ...]) -> Facts:

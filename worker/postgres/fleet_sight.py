@@ -13,7 +13,8 @@ from worker.postgres.home_half import Job, TargetRow, job_of
 from worker.postgres.lock import Held
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
-from worker.postgres.target_half import Observation, Survey, observation_of, observe_sql, survey
+from worker.postgres.survey import Survey, survey
+from worker.postgres.target_half import Observation, observation_of, observe_sql
 
 if TYPE_CHECKING:
     from asyncpg import Record

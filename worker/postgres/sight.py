@@ -11,7 +11,8 @@ from worker.postgres.faults import credible, told
 from worker.postgres.home_half import Job, Row, TargetRow, job_of, row_of
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
-from worker.postgres.target_half import Observation, observation_of, observe_sql, with_strangers
+from worker.postgres.survey import with_strangers
+from worker.postgres.target_half import Observation, observation_of, observe_sql
 
 if TYPE_CHECKING:
     from asyncpg import Record
