@@ -170,9 +170,15 @@ async def test_however_its_owner_is_ended_the_server_ends_too(end: Callable[[Pro
     try:
         dsn = await process.line(lambda line: line.startswith("postgresql://"))
         assert await fetchval(dsn, "SELECT 1") == 1
-        # A child that the server has just forked has its parent's command line for a moment.
-        await anyio.to_thread.run_sync(eventually, lambda: len(processes_of(home_of(dsn))) == 2, "two have started")
-        handles = [os.pidfd_open(pid) for pid in processes_of(home_of(dsn))]
+        found: list[int] = []
+
+        def are_two() -> bool:
+            # A child that the server has just forked has its parent's command line for a moment.
+            found[:] = processes_of(home_of(dsn))
+            return len(found) == 2
+
+        await anyio.to_thread.run_sync(eventually, are_two, "the guard and the postmaster")
+        handles = [os.pidfd_open(pid) for pid in found]
         end(process)
         await anyio.to_thread.run_sync(await_ends, handles)
         assert home_of(dsn) not in leftovers()
