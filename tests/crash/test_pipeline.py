@@ -7,7 +7,7 @@ import pytest
 
 from tests.fixtures.cluster import Server, Shutdown, running_server
 from tests.fixtures.halts import halted
-from tests.fixtures.processes import StartTidegate
+from tests.fixtures.processes import Process, StartTidegate
 from tests.fixtures.scenes import nothing_is_left
 from tests.fixtures.servers import Database, fresh_database
 from tests.fixtures.workers import applied, eventually, finish, migrations_in, sleeping, tables
@@ -39,6 +39,15 @@ def highest(database: Database) -> int:
 
 def up(tidegate: StartTidegate, database: Database, source: Path) -> None:
     finish(tidegate("up", "--source", source, env={"DB_URL": database.dsn}))
+
+
+def asleep_in_the_third(tidegate: StartTidegate, database: Database, folder: Path) -> tuple[Process, Path]:
+    """A run behind the first migration that stands still in the third, in a message, and its source."""
+    source = migrations_in(folder / "sql", tables(*range(1, COUNT + 1)) | {3: SLEEPING})
+    up(tidegate, database, source_in(folder / "first", 1))
+    process = tidegate("up", "--source", source, env={"DB_URL": database.dsn})
+    eventually(lambda: len(sleeping(database)) == 1, "the third one sleeps")
+    return process, source
 
 
 def test_a_kill_in_the_middle_of_a_message_leaves_those_before_it_and_the_next_up_applies_the_rest(
@@ -83,10 +92,7 @@ def test_a_kill_around_each_message_leaves_the_first_ones_and_the_next_up_applie
 def test_a_server_that_crashes_in_the_middle_of_a_message_keeps_a_beginning_and_the_run_goes_on(
     tidegate: StartTidegate, database: Database, tmp_path: Path
 ) -> None:
-    source = migrations_in(tmp_path / "sql", tables(*range(1, COUNT + 1)) | {3: SLEEPING})
-    up(tidegate, database, source_in(tmp_path / "first", 1))
-    process = tidegate("up", "--source", source, env={"DB_URL": database.dsn})
-    eventually(lambda: len(sleeping(database)) == 1, "the third one sleeps")
+    process, _ = asleep_in_the_third(tidegate, database, tmp_path)
 
     # What is marked waits for the disk, and with it all that was committed before.
     database.psql("CREATE TABLE mark ()")
@@ -99,10 +105,7 @@ def test_a_server_that_crashes_in_the_middle_of_a_message_keeps_a_beginning_and_
 def test_a_server_that_crashes_with_commits_that_are_not_on_disk_keeps_a_beginning(
     tidegate: StartTidegate, database: Database, tmp_path: Path
 ) -> None:
-    source = migrations_in(tmp_path / "sql", tables(*range(1, COUNT + 1)) | {3: SLEEPING})
-    up(tidegate, database, source_in(tmp_path / "first", 1))
-    process = tidegate("up", "--source", source, env={"DB_URL": database.dsn})
-    eventually(lambda: len(sleeping(database)) == 1, "the third one sleeps")
+    process, source = asleep_in_the_third(tidegate, database, tmp_path)
 
     process.kill()
     process.wait()
