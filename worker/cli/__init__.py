@@ -24,10 +24,18 @@ _USUAL = gc.get_threshold()
 def command() -> int:
     """Be the command: `main` in a process of its own, which ends with it; it returns where not all could be written."""
     gc.set_threshold(_ALLOCATIONS)
+    _have_streams()
     code = main()
     with suppress(OSError):
         _end(code)
     return code
+
+
+def _have_streams() -> None:
+    """Have the three standard streams, so that what opens next does not get the number of one that was closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  it stays open as long as the process
 
 
 def _end(code: int) -> NoReturn:
@@ -35,8 +43,7 @@ def _end(code: int) -> NoReturn:
     # Every connection is closed by now, and asyncio has waited for its threads.
     atexit._run_exitfuncs()  # noqa: SLF001  what others want done at the end has no other way in
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
+        stream.flush()
     os._exit(code)
 
 

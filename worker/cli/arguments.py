@@ -2,18 +2,15 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from worker import __version__
+from worker.cli.terminal import write
 from worker.core.value import dataclass
 from worker.errors import ExitCode, UsageError
 from worker.settings.table import CONNECTION_VARIABLES, DATABASE_FLAGS, SETTINGS, Setting
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
 
 _COLUMNS = 80
 _GOLANG_SPELLING = {"--source": "-source"}
@@ -128,15 +125,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"see {self.prog} --help")
 
-    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+    def _print_message(self, message: str, _file: object = None) -> None:
         """Write help or the version; argparse itself takes what cannot be written for written."""
-        stream: Any = sys.stderr if file is None else file
-        try:
-            print(message, end="", file=stream, flush=True)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise UsageError(f"it cannot be written: {error.strerror}", hint="look at standard output") from error
+        write(message)
 
 
 class SettingsParser(_Parser):

@@ -2,6 +2,7 @@
 
 import sys
 
+from worker.cli.terminal import write
 from worker.errors import UsageError
 
 
@@ -13,7 +14,6 @@ def confirm(doing: str, question: str) -> None:
     """
     if not sys.stdin.isatty():
         raise UsageError(f"{doing} has to be confirmed", hint="say --yes")
-    sys.stdout.write(f"{question} [y/N] ")
-    sys.stdout.flush()
+    write(f"{question} [y/N] ")
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise UsageError("not confirmed; nothing was changed", hint="answer y, or say --yes")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from worker.cli.terminal import is_drawable, visible
+from worker.cli.terminal import is_drawable, visible, write
 from worker.cli.termination_log import last_word, leave
 from worker.errors import TidegateError
 
@@ -18,8 +18,7 @@ def print_json(document: Any) -> None:
 
 def print_line(text: str = "") -> None:
     """Print one line, at once; on a terminal it shows control characters and does not send them."""
-    sys.stdout.write((visible(text) if sys.stdout.isatty() else text) + "\n")
-    sys.stdout.flush()
+    write(text + "\n")
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], least: Sequence[str] = ()) -> None:
@@ -41,7 +40,7 @@ def print_error(error: TidegateError, mask: Callable[[str], str]) -> None:
 
     A note of the error is a drawing for the person at the terminal, and goes nowhere else.
     """
-    notes = getattr(error, "__notes__", []) if sys.stderr is not None and is_drawable(sys.stderr) else []
+    notes = getattr(error, "__notes__", []) if is_drawable(sys.stderr) else []
     _say(mask(last_word(error.message, error.hint)), [mask(note) for note in notes])
 
 
@@ -56,9 +55,8 @@ def print_fault(error: Exception, mask: Callable[[str], str]) -> None:
 def _say(text: str, notes: Sequence[str] = ()) -> None:
     """Write a text, with notes behind its first line, and leave it without them."""
     head, line_end, rest = text.partition("\n")
-    if sys.stderr is not None:
-        shown = visible if sys.stderr.isatty() else str
-        # The exit code says the rest where nobody reads it.
-        with suppress(OSError):
-            sys.stderr.write("".join([shown(head), line_end, *(f"{note}\n" for note in notes), shown(rest)]))
+    shown = visible if sys.stderr.isatty() else str
+    # The exit code says the rest where nobody reads it.
+    with suppress(OSError):
+        sys.stderr.write("".join([shown(head), line_end, *(f"{note}\n" for note in notes), shown(rest)]))
     leave(text)

@@ -1,9 +1,9 @@
 """`tidegate admin grants`: the whole role set-up as SQL, for somebody who may create roles."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
+from worker.cli.terminal import write
 from worker.core.checks.grants import MARK, Roles, role_setup
 from worker.core.target import Target
 from worker.core.version_table import MAX_IDENTIFIER_BYTES
@@ -47,7 +47,7 @@ def run(app: "App", flags: "Flags") -> ExitCode:
             hint="give the control schema a name of its own: TIDEGATE_SCHEMA",
         )
     version_table = Target(said.schema or schemas[0], said.table)
-    sys.stdout.write(role_setup(_roles(flags.own), _database(app, flags), schemas, control, version_table))
+    write(role_setup(_roles(flags.own), _database(app, flags), schemas, control, version_table))
     return ExitCode.OK
 
 
