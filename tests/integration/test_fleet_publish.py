@@ -106,23 +106,39 @@ def test_a_publisher_of_a_fleet_is_told_who_makes_the_control_schema(roles: Role
     call(*publish, DB_URL=roles.dsn("publisher")).is_fine("published, and wanted now")
 
 
+def signing(folder: Path) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    """How to sign as somebody new, and how to trust nobody else."""
+    key = folder / "ci"
+    call("bundle", "keygen", "--out", key).is_fine()
+    signed = ("--key", key, "--audience", "shop", "--label", "1.0", "--sequence", "1")
+    return signed, ("--trusted-keys", f"{key}.pub", "--audience", "shop", "--line", "schema_migrations")
+
+
 def test_what_can_be_known_beforehand_is_not_published(
     fleet: Tidegate, source: Path, database: Database, tmp_path: Path
 ) -> None:
     (source / "0003_c.up.sql").write_text("COPY a FROM stdin;\n")
     fleet("publish", source).is_error(2, "0003_c.up.sql", "COPY")
     (source / "0003_c.up.sql").unlink()
-    key = tmp_path / "ci"
-    call("bundle", "keygen", "--out", key).is_fine()
-    signed = ("--key", key, "--audience", "shop", "--label", "1.0", "--sequence", "1")
+    signed, trusting = signing(tmp_path)
     call("bundle", "sign", source, *signed, "--line", "other").is_fine()
 
-    trusting = ("--trusted-keys", f"{key}.pub", "--audience", "shop", "--line", "schema_migrations")
     fleet("publish", source, *trusting).is_error(3, "it is signed for the line other")
 
     assert database.psql("SELECT to_regnamespace('tidegate') IS NULL") == "t"
     call("bundle", "sign", source, *signed, "--line", "schema_migrations").is_fine()
     fleet("publish", source, *trusting).is_fine("published, and wanted now")
+
+
+def test_a_directory_that_was_signed_for_another_line_is_offered_to_none(
+    fleet: Tidegate, source: Path, file: Path, database: Database, tmp_path: Path
+) -> None:
+    file.write_text(file.read_text() + SHOPS)
+    signed, trusting = signing(tmp_path)
+    call("bundle", "sign", source, *signed, "--line", "schema_migrations").is_fine()
+
+    fleet("up", "--source", source, *trusting).is_error(3, "signed for the line schema_migrations", "follows shop")
+    assert database.psql("SELECT count(*) FROM tidegate.bundle") == "0"
 
 
 def test_a_line_that_only_registered_targets_follow_is_published_to(

@@ -52,6 +52,8 @@ async def up(app: App, words: tuple[str, ...] | None, *, as_json: bool) -> ExitC
         worker.slots.names = await check_names(half.session, fleet, words)
         if bundle is not None:
             for line in fleet.lines:
+                own.site.trust.check_line_claimed(bundle, line)
+            for line in fleet.lines:
                 _check_kept(await publish_to_line(half.session, own.site, line, bundle, Intent.AUTOMATIC), line, bundle)
         await half.retry(fleet.sources, worker.slots.names)
         for name in worker.slots.names or ():
@@ -158,6 +160,7 @@ async def _offered(session: Session, site: Site, line: str, bundle: Bundle | Non
     if bundle is None:
         return
     try:
+        site.trust.check_line_claimed(bundle, line)
         await publish_to_line(session, site, line, bundle, Intent.AUTOMATIC)
     except RefusedError as error:
         session.emit(JobFailed(Outcome.REFUSED, error.reason, error.message, error.hint, 0, 0.0))
