@@ -175,7 +175,10 @@ def test_a_query_that_loses_its_connection_is_told_as_that(fleet: Fleet) -> None
     [
         ("[[targets]", "is no TOML"),
         ("", "declares no targets"),
-        ("[[targets]]\nschema = 'a'", "has no key 'schema'"),
+        (
+            "[[targets]]\nschema = 'a'",
+            "has no key 'schema'\n  hint: it has database, databases, databases_query, line, ",
+        ),
         ("[[targets]]\nschemas = ['a', 'a']", "yields 'a' twice"),
         ("[[targets]]\nschemas = ['a']\n[[targets]]\nschemas = ['a']", "declares the target a.schema_migrations twice"),
         ("[[targets]]\ndatabase = 'postgres://u:sesame@h/d'\nschemas = ['a']", "holds a password"),

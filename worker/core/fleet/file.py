@@ -43,29 +43,35 @@ class _Table:
 
     def __init__(self, table: Mapping[str, Any], origin: str) -> None:
         self._left = dict(table)
+        self._known: list[str] = []
         self.origin = origin
 
     def end(self) -> None:
+        """Refuse a key that nobody asked for."""
         if self._left:
-            raise self.wrong(f"has no key {next(iter(self._left))!r}", "deploy/fleets.md shows such a file")
+            raise self.wrong(f"has no key {next(iter(self._left))!r:.80}", f"it has {', '.join(sorted(self._known))}")
+
+    def any(self, key: str, default: object = None) -> Any:
+        self._known.append(key)
+        return self._left.pop(key, default)
 
     def wrong(self, what: str, hint: str) -> SettingError:
         return SettingError(f"{self.origin} {what}", hint=hint)
 
     def tables(self, key: str) -> list[Mapping[str, Any]]:
-        found = self._left.pop(key, [])
+        found = self.any(key, [])
         if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
             raise self.wrong(f"takes [[{key}]], a list of tables", f"write [[{key}]] above each")
         return found
 
     def table(self, key: str) -> Mapping[str, Any]:
-        found = self._left.pop(key, {})
+        found = self.any(key, {})
         if not isinstance(found, dict):
             raise self.wrong(f"takes [{key}], a table", f"write [{key}]")
         return found
 
     def text(self, key: str) -> str | None:
-        found = self._left.pop(key, None)
+        found = self.any(key)
         if found is not None and not (isinstance(found, str) and found.strip() and "\0" not in found):
             raise self.wrong(f"has {key} = {found!r:.80}", "it takes a text")
         return found
@@ -75,7 +81,7 @@ class _Table:
         return None if found is None else check_names([found], f"{self.origin} {key}", "things")[0]
 
     def names(self, key: str, what: str) -> tuple[str, ...] | None:
-        found = self._left.pop(key, None)
+        found = self.any(key)
         if found is None:
             return None
         if not isinstance(found, list):
@@ -83,19 +89,16 @@ class _Table:
         return check_names(found, f"{self.origin} {key}", what)
 
     def flag(self, key: str) -> bool:
-        found = self._left.pop(key, False)
+        found = self.any(key, default=False)
         if not isinstance(found, bool):
             raise self.wrong(f"has {key} = {found!r:.80}", "it takes true or false")
         return found
 
     def count(self, key: str, default: int) -> int:
-        found = self._left.pop(key, default)
+        found = self.any(key, default)
         if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= _MAX_CONNECTIONS:
             raise self.wrong(f"has {key} = {found!r:.80}", f"it takes a whole number from 1 to {_MAX_CONNECTIONS}")
         return found
-
-    def any(self, key: str) -> object:
-        return self._left.pop(key, None)
 
 
 def _group(at: _Table) -> Group:
