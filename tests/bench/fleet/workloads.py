@@ -1,0 +1,125 @@
+"""What is measured of fleets that are brought: schemas, databases, and more connections and processes for the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from tests.bench.fleet.peers import DATABASES, of_databases, of_schemas, others_of_databases, others_of_schemas
+from tests.bench.growth import memory_grows, time_grows
+from tests.bench.peers import TIDEGATE, Peer
+from tests.bench.results import Goal, Result, Results, Subject, quickest
+from tests.bench.workloads import ENOUGH, Kind, Load, Workload, many_schemas, tables, tenants
+
+MIGRATIONS = 20
+_SECONDS, _LIMIT_SECONDS = 60, 3600
+_SLOWER, _FASTER = 1.1, 1.3
+# A process starts within less, and what a server does of its own accord takes it now and then.
+_NOISE_SECONDS = 0.2
+_MAKE = r"""
+SELECT format('CREATE DATABASE %I TEMPLATE template0', current_database() || '_' || n)
+FROM generate_series(1, {count}) AS n \gexec
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Of how many schemas and databases each, how often, and against whom."""
+
+    schemas: Sequence[int]
+    databases: Sequence[int]
+    rounds: int
+    is_alone: bool
+
+
+def workloads(asked: Asked) -> list[list[Workload]]:
+    """The workloads of each kind of fleet: bringing all of it for each size, and having nothing to bring."""
+    by_schema = [
+        many_schemas(n, asked.rounds + 1, _SECONDS, () if asked.is_alone else others_of_schemas(n))
+        for n in asked.schemas
+    ]
+    by_database = [_many_databases(n, asked) for n in asked.databases]
+    groups = [by_schema, [_nothing(each) for each in by_schema], by_database, [_nothing(each) for each in by_database]]
+    return [[replace(each, limit=_LIMIT_SECONDS) for each in group] for group in groups if group]
+
+
+def _many_databases(count: int, asked: Asked) -> Workload:
+    others = () if asked.is_alone else others_of_databases(count)
+    load = Load(
+        MIGRATIONS,
+        lambda: tables(MIGRATIONS),
+        f"(SELECT count(*) = {MIGRATIONS} FROM pg_class WHERE relkind = 'r' AND relname ~ '^t[0-9]+$')",
+        _MAKE.format(count=count),
+        DATABASES,
+        count,
+        count,
+    )
+    name = f"{MIGRATIONS} migrations into {count:,} databases"
+    return Workload(name, Kind.APPLY, load, (of_databases(), *others), turns=asked.rounds + 1, seconds=_SECONDS)
+
+
+def _nothing(full: Workload) -> Workload:
+    """The same once more, where nothing is to be done."""
+    return replace(
+        full,
+        name=f"nothing to do, {full.name.rpartition(' into ')[2]}",
+        kind=Kind.NOTHING,
+        peers=full.peers[:1],
+        goals=(),
+    )
+
+
+def grown(measured: Sequence[tuple[Workload, list[Result]]]) -> tuple[Subject, list[Result]]:
+    """How our own results grow with the targets."""
+    kind = measured[0][0].name.rsplit(" ", 2)
+    own = [replace(results[0], peer=f"{results[0].peer}, {results[0].targets:,} {kind[2]}") for _, results in measured]
+    return Subject(f"{kind[0]} many {kind[2]}", (time_grows(_NOISE_SECONDS), memory_grows())), own
+
+
+def speeds(schemas: int, rounds: int, connections: Sequence[int], processes: Sequence[int]) -> list[Workload]:
+    """The same fleet by more connections of one process, and by more processes of two connections."""
+    one = [of_schemas(n, name=f"tidegate, {_counted(n, 'connection')}") for n in connections]
+    several = [of_schemas(2, n, f"tidegate, {_counted(n, 'process')} of two") for n in processes]
+    return [
+        _speed(schemas, rounds, Kind.APPLY, "more connections", one),
+        _speed(schemas, rounds, Kind.CROWD, "more processes", several),
+    ]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"
+
+
+def _speed(schemas: int, rounds: int, kind: Kind, what: str, peers: Sequence[Peer]) -> Workload:
+    return Workload(
+        f"{MIGRATIONS} migrations into {schemas:,} schemas, {what}", kind, tenants(schemas, MIGRATIONS), tuple(peers),
+        _speed_goals([peer.name for peer in peers]) if schemas >= ENOUGH else (),
+        turns=rounds + 1, seconds=_SECONDS, limit=_LIMIT_SECONDS,
+    )  # fmt: skip
+
+
+def _speed_goals(names: Sequence[str]) -> tuple[Goal, ...]:
+    """More is never slower, and four are faster; by the quickest turn of each, for the others tell of other load."""
+    return (
+        Goal(
+            "more of them, as a multiple of the next fewer, at worst", _SLOWER, lambda results: _worst(results, names)
+        ),
+        *(_faster(name, names[0]) for name in names if " 4 " in name),
+    )
+
+
+def _worst(results: Results, names: Sequence[str]) -> float | None:
+    walls = [quickest(results[name].turns) for name in names if results[name].turns]
+    return max((more / fewer for fewer, more in pairwise(walls)), default=None)
+
+
+def _faster(name: str, one: str) -> Goal:
+    def measure(results: Results) -> float | None:
+        four, single = results[name].turns, results[one].turns
+        return quickest(four) / quickest(single) if four and single else None
+
+    return Goal(f"{name}, as a multiple of {one}", round(1 / _FASTER, 2), measure)
+
+
+def failed(result: Result) -> bool:
+    """Whether our own tool did not do its work; another one may be missing."""
+    return bool(result.trouble) and result.peer.startswith(TIDEGATE.name)
