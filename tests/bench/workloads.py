@@ -67,7 +67,7 @@ class Workload:
     limit: float = 180
 
 
-def _tables(count: int) -> Load:
+def tables_of(count: int) -> Load:
     """A table in each migration."""
     return Load(
         count,
@@ -121,7 +121,7 @@ def many_schemas(count: int, turns: int, seconds: float, others: Sequence[Peer])
     return Workload(name, Kind.APPLY, tenants(count), (of_schemas(), *others), goals, turns=turns, seconds=seconds)
 
 
-_HUNDRED, _THOUSAND = _tables(100), _tables(1_000)
+_HUNDRED, _THOUSAND = tables_of(100), tables_of(1_000)
 _MANY, _BIG = _statements(2_000), _statements(_BIG_BYTES // len(_ROW.format(number=100_000)))
 _ALL = (TIDEGATE, PSQL, BATCH, *OTHERS)
 _OURS = TIDEGATE.name

@@ -1,7 +1,4 @@
-"""`python -m tests.bench.fleet [quick] [--schemas 100,200] [--alone] [--out FOLDER] …`: what a fleet costs.
-
-    python -m tests.bench.fleet
-    python -m tests.bench.fleet --alone --rounds 1 --schemas 100,200,2000 --databases 20,50,200
+"""`python -m tests.bench.fleet [quick] [--rounds N] [--out FOLDER] …`: what a fleet costs, and how that grows.
 
 20 migrations into each of many schemas and databases, against psql and dbmate four at a time; the same by more
 connections and more processes; a home half with many targets. One server with default durability; whole processes from
@@ -14,6 +11,7 @@ import asyncio
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +26,8 @@ from tests.fixtures.cluster import Durability, Server, running_server
 from tests.fixtures.installations import installations
 
 _VERSION = 15
-_FULL = {"schemas": "100,200", "databases": "20", "rows": "100,1000,10000,100000", "speed": 200, "rounds": 3}
+_HUNDRED_THOUSAND = "100,1000,10000,100000"
+_FULL = {"schemas": "100,200,2000", "databases": "20,50,200", "rows": _HUNDRED_THOUSAND, "speed": 200, "rounds": 3}
 _QUICK = {"schemas": "2,4,8", "databases": "2", "rows": "10,100,1000", "speed": 8, "rounds": 1}
 _CONNECTIONS, _PROCESSES = (1, 2, 4, 8), (1, 2, 4)
 
@@ -64,7 +63,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--rows", type=_numbers, help="targets in the home half, the same")
     parser.add_argument("--speed", type=int, help="schemas for more connections and processes; 0 leaves them out")
     parser.add_argument("--rounds", type=int, help="turns that count")
-    parser.add_argument("--alone", action="store_true", help="without the other tools, for thousands of targets")
+    parser.add_argument("--alone", action="store_true", help="without the other tools")
     parser.add_argument("--out", type=Path, default=ROOT / "build/bench-fleet")
     form = parser.parse_known_args()[0].form
     parser.set_defaults(**(_FULL if form == "full" else _QUICK))
@@ -80,17 +79,23 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, filter(None, text.split(","))))
 
 
+def _run(workload: Workload, server: Server, folder: Path) -> list[Result]:
+    _say(f"{time.strftime('%H:%M:%S')} {workload.name}")
+    return run(workload, server, folder)
+
+
 def _measured(asked: argparse.Namespace, server: Server, folder: Path) -> Iterator[Measured]:
     """One after the other, each as soon as it was measured."""
     for group in workloads(Asked(asked.schemas, asked.databases, asked.rounds, asked.alone)):
         done = []
         for each in group:
-            done.append((each, run(each, server, folder)))
+            done.append((each, _run(each, server, folder)))
             if len(each.peers) > 1:
                 yield done[-1]
         yield grown(done)
     for each in speeds(asked.speed, asked.rounds, _CONNECTIONS, _PROCESSES) if asked.speed else ():
-        yield each, run(each, server, folder)
+        yield each, _run(each, server, folder)
+    _say(f"{time.strftime('%H:%M:%S')} home half")
     yield from home.run(server, folder / "home", asked.rows, asked.rounds) if asked.rows else ()
 
 

@@ -8,7 +8,7 @@ from tests.bench.fleet.peers import DATABASES, of_databases, of_schemas, others_
 from tests.bench.growth import memory_grows, time_grows
 from tests.bench.peers import TIDEGATE, Peer
 from tests.bench.results import Goal, Result, Results, Subject, quickest
-from tests.bench.workloads import ENOUGH, Kind, Load, Workload, many_schemas, tables, tenants
+from tests.bench.workloads import ENOUGH, Kind, Workload, many_schemas, tables_of, tenants
 
 MIGRATIONS = 20
 _SECONDS, _LIMIT_SECONDS = 60, 3600
@@ -21,51 +21,46 @@ FROM generate_series(1, {count}) AS n \gexec
 """
 
 
+# The other tools take part up to here: beyond, they would have all the time.
+_COMPARED_SCHEMAS, _COMPARED_DATABASES = 200, 20
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Of how many schemas and databases each, how often, and against whom."""
+    """Of how many schemas and databases each, how often, and whether no other tool takes part."""
 
     schemas: Sequence[int]
     databases: Sequence[int]
     rounds: int
-    is_alone: bool
+    is_alone: bool = False
 
 
 def workloads(asked: Asked) -> list[list[Workload]]:
     """The workloads of each kind of fleet: bringing all of it for each size, and having nothing to bring."""
-    by_schema = [
-        many_schemas(n, asked.rounds + 1, _SECONDS, () if asked.is_alone else others_of_schemas(n))
-        for n in asked.schemas
-    ]
-    by_database = [_many_databases(n, asked) for n in asked.databases]
+    by_schema = [_many_schemas(count, asked) for count in asked.schemas]
+    by_database = [_many_databases(count, asked) for count in asked.databases]
     groups = [by_schema, [_nothing(each) for each in by_schema], by_database, [_nothing(each) for each in by_database]]
     return [[replace(each, limit=_LIMIT_SECONDS) for each in group] for group in groups if group]
 
 
+def _many_schemas(count: int, asked: Asked) -> Workload:
+    is_alone = asked.is_alone or count > _COMPARED_SCHEMAS
+    return many_schemas(count, asked.rounds + 1, _SECONDS, () if is_alone else others_of_schemas(count))
+
+
 def _many_databases(count: int, asked: Asked) -> Workload:
-    others = () if asked.is_alone else others_of_databases(count)
-    load = Load(
-        MIGRATIONS,
-        lambda: tables(MIGRATIONS),
-        f"(SELECT count(*) = {MIGRATIONS} FROM pg_class WHERE relkind = 'r' AND relname ~ '^t[0-9]+$')",
-        _MAKE.format(count=count),
-        DATABASES,
-        count,
-        count,
-    )
+    is_alone = asked.is_alone or count > _COMPARED_DATABASES
+    peers = (of_databases(), *(() if is_alone else others_of_databases(count)))
+    made = _MAKE.format(count=count)
+    load = replace(tables_of(MIGRATIONS), before=made, databases=DATABASES, database_count=count, targets=count)
     name = f"{MIGRATIONS} migrations into {count:,} databases"
-    return Workload(name, Kind.APPLY, load, (of_databases(), *others), turns=asked.rounds + 1, seconds=_SECONDS)
+    return Workload(name, Kind.APPLY, load, peers, turns=asked.rounds + 1, seconds=_SECONDS)
 
 
 def _nothing(full: Workload) -> Workload:
     """The same once more, where nothing is to be done."""
-    return replace(
-        full,
-        name=f"nothing to do, {full.name.rpartition(' into ')[2]}",
-        kind=Kind.NOTHING,
-        peers=full.peers[:1],
-        goals=(),
-    )
+    name = f"nothing to do, {full.name.rpartition(' into ')[2]}"
+    return replace(full, name=name, kind=Kind.NOTHING, peers=full.peers[:1], goals=())
 
 
 def grown(measured: Sequence[tuple[Workload, list[Result]]]) -> tuple[Subject, list[Result]]:
@@ -99,10 +94,9 @@ def _speed(schemas: int, rounds: int, kind: Kind, what: str, peers: Sequence[Pee
 
 def _speed_goals(names: Sequence[str]) -> tuple[Goal, ...]:
     """More is never slower, and four are faster; by the quickest turn of each, for the others tell of other load."""
+    what = "more of them, as a multiple of the next fewer, at worst"
     return (
-        Goal(
-            "more of them, as a multiple of the next fewer, at worst", _SLOWER, lambda results: _worst(results, names)
-        ),
+        Goal(what, _SLOWER, lambda results: _worst(results, names)),
         *(_faster(name, names[0]) for name in names if " 4 " in name),
     )
 
