@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -52,6 +53,13 @@ def clean() -> dict[str, str]:
     """The environment without settings of any of the tools, and with bytecode, as an installation has it."""
     ours = ("DB_", "PG", "TIDEGATE_", "DATABASE_URL", "PYTHON", "GOOSE_", "DBMATE_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def beside(server: int, take: Callable[[], Turn]) -> Turn:
+    """A turn, with what the server, of which this is the process, took of the processor meanwhile."""
+    before = family_seconds(server)
+    turn = take()
+    return replace(turn, server=family_seconds(server) - before)
 
 
 def family_seconds(pid: int) -> float:

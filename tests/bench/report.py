@@ -18,8 +18,6 @@ Each migration is a transaction of its own, with every tool but where it says ba
 the disk at each commit. Tidegate sends plain migrations several in one message, and waits for the last commit of a
 message, which has all of them on disk.
 """
-
-
 _SHORT = 0.1
 _Cell = Callable[[dict[str, Any]], str]
 
@@ -113,7 +111,7 @@ def _columns(results: list[dict[str, Any]], ours: dict[str, Any], memory_from: f
     if about - {0}:
         columns["processors busy"] = _busy
     columns["MiB"] = lambda result: _memory(result, memory_from)
-    columns["load"] = lambda result: f"{result['load']:.1f}"
+    columns["load"] = lambda result: f"{result['load']:.1f}" if result["load"] else ""
     return columns
 
 

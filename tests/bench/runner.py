@@ -2,9 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from http.client import HTTPException
 from itertools import count
 from pathlib import Path
@@ -15,7 +14,7 @@ import asyncpg
 from tests.bench import idle, ready
 from tests.bench.delay import delaying
 from tests.bench.peers import BARE, TIDEGATE, Call, Peer
-from tests.bench.process import Process, TroubleError, clean, family_seconds
+from tests.bench.process import Process, TroubleError, beside, clean
 from tests.bench.results import Result, Turn
 from tests.bench.workloads import Kind, Workload
 from tests.fixtures.cluster import Server
@@ -100,24 +99,14 @@ class _Run:
         if not self._home.exists():
             self._home.mkdir(parents=True)
             self.peer.write(self._home, self._workload.load.make())
-        match self._workload.kind:
-            case Kind.NOTHING:
-                self._prepare_once()
-                turn = self._with_server(lambda: self._process(self.peer.call))
-            case Kind.CROWD:
-                self._database = self._new_database()
-                turn = self._with_server(self._crowd)
-            case _:
-                self._database = self._new_database()
-                turn = self._with_server(lambda: self._process(self.peer.call))
+        if self._workload.kind is Kind.NOTHING:
+            self._prepare_once()
+        else:
+            self._database = self._new_database()
+        is_crowd = self._workload.kind is Kind.CROWD
+        turn = beside(self._server.pid, self._crowd if is_crowd else lambda: self._process(self.peer.call))
         self._check()
         return turn
-
-    def _with_server(self, take: Callable[[], Turn]) -> Turn:
-        """A turn, with what the server took of the processor meanwhile."""
-        before = family_seconds(self._server.pid)
-        turn = take()
-        return replace(turn, server=family_seconds(self._server.pid) - before)
 
     def _prepare_once(self) -> None:
         if not self._database:

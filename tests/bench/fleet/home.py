@@ -1,4 +1,4 @@
-"""A home half with many targets: declared, declared again, counted, claimed from; half of them are due."""
+"""A home half with many targets: declared, declared again, shown, claimed from; half of them are due."""
 
 import asyncio
 import os
@@ -6,15 +6,17 @@ import time
 from collections.abc import Sequence
 from itertools import count as numbers
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
 from tests.bench.growth import memory_grows, time_grows
 from tests.bench.peers import TIDEGATE
-from tests.bench.process import Process, TroubleError, clean
+from tests.bench.process import Process, TroubleError, beside, clean
 from tests.bench.results import Goal, Result, Subject, Turn, seconds
 from tests.fixtures.cluster import Server
 from worker.core.fleet.declared import REGISTERED
+from worker.core.status.fleet_status import TROUBLED
 from worker.postgres.fleet import LEASE_SECONDS
 from worker.postgres.queries import queries
 
@@ -36,8 +38,9 @@ FROM tidegate.bundle AS b WHERE t.source <> $1 AND b.line = t.line
 """
 
 _DECLARE, _AGAIN, _STATUS = "declare all targets", "declare all targets, nothing new", "tidegate status"
-_COUNTS, _UNVACUUMED, _CLAIM = "count the targets", "count the targets, unvacuumed", f"claim {_CLAIMED} targets"
-_PROCESSES, _STATEMENTS = (_DECLARE, _AGAIN, _STATUS), (_COUNTS, _UNVACUUMED, _CLAIM)
+_SHOWN, _UNVACUUMED = "what the status page asks", "what it asks, no vacuum since half changed"
+_CLAIM = f"claim {_CLAIMED} targets"
+_PROCESSES, _STATEMENTS = (_DECLARE, _AGAIN, _STATUS), (_SHOWN, _UNVACUUMED, _CLAIM)
 
 Turns = dict[str, list[Turn]]
 
@@ -77,6 +80,7 @@ class _Home:
         self._count = count
         database = f"home_{next(_NUMBERS)}"
         server.psql(f"CREATE DATABASE {database} TEMPLATE template0")
+        self._server = server.pid
         self._dsn = server.dsn(database, sslmode="disable")
         self._file, self._source = folder / "fleet.toml", folder / "source"
         query = f"SELECT 't' || n FROM generate_series(1, {count}) AS n"
@@ -99,7 +103,8 @@ class _Home:
 
     def _process(self, *words: str) -> Turn:
         command = [TIDEGATE.find() or TIDEGATE.program, *words]
-        return Process(command, {**clean(), "DB_URL": self._dsn}, None, _LIMIT_SECONDS).begin().wait_for()
+        process = Process(command, {**clean(), "DB_URL": self._dsn}, None, _LIMIT_SECONDS)
+        return beside(self._server, lambda: process.begin().wait_for())
 
     async def _statements(self) -> Turns:
         conn = await asyncpg.connect(self._dsn)
@@ -110,23 +115,24 @@ class _Home:
 
     async def _timed(self, conn: "asyncpg.Connection[asyncpg.Record]") -> Turns:
         sql, source = queries("fleet", "tidegate"), await conn.fetchval("SELECT min(source) FROM tidegate.target")
-        took = {}
+        shown = (sql["counts"], [source]), (sql["troubled"], [source], TROUBLED), (sql["spent"], [_LINE])
+        claim = sql["claim"], "bench", [_LINE], [None], [source], [""], _CLAIMED, LEASE_SECONDS, None
         await conn.execute(_SETTLE_HALF, REGISTERED)
-        took[_UNVACUUMED] = await _turns(conn, sql["counts"], [source])
+        took = {_UNVACUUMED: await _turns(conn, *shown)}
         await conn.execute("VACUUM ANALYZE tidegate.target")
-        took[_COUNTS] = await _turns(conn, sql["counts"], [source])
-        counted = sum(row["targets"] for row in await conn.fetch(sql["counts"], [source]))
+        took[_SHOWN] = await _turns(conn, *shown)
+        counted = sum(row["targets"] for row in await conn.fetch(*shown[0]))
         if counted != self._count:
             raise TroubleError(f"counted {counted} targets, and {self._count} would be right")
-        claim = "bench", [_LINE], [None], [source], [""], _CLAIMED, LEASE_SECONDS, None
-        took[_CLAIM] = await _turns(conn, sql["claim"], *claim)
-        return took
+        return {**took, _CLAIM: await _turns(conn, claim)}
 
 
-async def _turns(conn: "asyncpg.Connection[asyncpg.Record]", sql: str, *values: object) -> list[Turn]:
+async def _turns(conn: "asyncpg.Connection[asyncpg.Record]", *statements: tuple[Any, ...]) -> list[Turn]:
+    """How long the statements take, one behind the other, on an open session."""
     turns = []
     for _ in range(_REPEATED):
         began = time.perf_counter()
-        await conn.fetch(sql, *values)
+        for sql, *values in statements:
+            await conn.fetch(sql, *values)
         turns.append(Turn(time.perf_counter() - began))
     return turns

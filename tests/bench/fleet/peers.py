@@ -31,19 +31,14 @@ _DBMATE = '"$0" -u "$1" -d "$2" --no-dump-schema migrate'
 _DBMATE_FILES = files("{version:06}_{name}.sql", "-- migrate:up\n", "\n-- migrate:down\n")
 
 
-def ours(targets: str, name: str = "tidegate", *, connections: int = AT_ONCE, processes: int = 1) -> Peer:
-    """`tidegate up --fleet`: so many connections in each of so many processes."""
-    return Peer(name, "tidegate", _fleet(targets, connections), _up, _RECORDED, crowd=processes)
-
-
-def of_schemas(connections: int = AT_ONCE, processes: int = 1, name: str = "tidegate") -> Peer:
-    """Ours, for the schemas of a database."""
-    return ours(_SCHEMAS, name, connections=connections, processes=processes)
+def of_schemas(name: str = "tidegate", *, connections: int = AT_ONCE, processes: int = 1) -> Peer:
+    """Ours, for the schemas of a database: so many connections in each of so many processes."""
+    return Peer(name, "tidegate", _fleet(_SCHEMAS, connections), _up, _RECORDED, crowd=processes)
 
 
 def of_databases() -> Peer:
     """Ours, for databases of a server."""
-    return ours(_DATABASES)
+    return Peer("tidegate", "tidegate", _fleet(_DATABASES, AT_ONCE), _up, _RECORDED)
 
 
 def others_of_schemas(count: int) -> tuple[Peer, ...]:

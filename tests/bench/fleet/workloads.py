@@ -72,8 +72,8 @@ def grown(measured: Sequence[tuple[Workload, list[Result]]]) -> tuple[Subject, l
 
 def speeds(schemas: int, rounds: int, connections: Sequence[int], processes: Sequence[int]) -> list[Workload]:
     """The same fleet by more connections of one process, and by more processes of two connections."""
-    one = [of_schemas(n, name=f"tidegate, {_counted(n, 'connection')}") for n in connections]
-    several = [of_schemas(2, n, f"tidegate, {_counted(n, 'process')} of two") for n in processes]
+    one = [of_schemas(f"tidegate, {_counted(n, 'connection')}", connections=n) for n in connections]
+    several = [of_schemas(f"tidegate, {_counted(n, 'process')} of two", connections=2, processes=n) for n in processes]
     return [
         _speed(schemas, rounds, Kind.APPLY, "more connections", one),
         _speed(schemas, rounds, Kind.CROWD, "more processes", several),
