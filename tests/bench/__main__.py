@@ -6,7 +6,6 @@ that took.
 
 import argparse
 import asyncio
-import shutil
 import signal
 import sys
 import tempfile
@@ -16,13 +15,12 @@ from pathlib import Path
 
 from tests.bench import report
 from tests.bench.peers import ROOT
-from tests.bench.runner import commit_seconds, run
+from tests.bench.runner import commit_seconds, lacking, run
 from tests.bench.workloads import Workload, full, quick
 from tests.fixtures.cluster import Durability, running_server
 from tests.fixtures.installations import installations
 
 _VERSION = 15
-_GIB = 1024**3
 _FULL_GIB, _QUICK_GIB = 12, 2
 
 
@@ -38,11 +36,8 @@ def main() -> int:
     workloads = [each for each in (full() if chosen.form == "full" else quick()) if chosen.only in each.name]
     if chosen.rounds is not None:
         workloads = [replace(each, turns=min(each.turns, chosen.rounds + 1)) for each in workloads]
-    needed = _GIB * (_FULL_GIB if chosen.form == "full" else _QUICK_GIB)
-    if (free := shutil.disk_usage(tempfile.gettempdir()).free) < needed:
-        parser.error(
-            f"{tempfile.gettempdir()} has {free / _GIB:.1f} GiB left, and {needed / _GIB:.0f} are needed for the time"
-        )
+    if lacks := lacking(_FULL_GIB if chosen.form == "full" else _QUICK_GIB):
+        parser.error(lacks)
     measured, server_says = [], f"PostgreSQL {_VERSION}, settings as shipped"
     began = time.monotonic()
     with (

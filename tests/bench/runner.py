@@ -1,6 +1,8 @@
 """Runs a workload: the tools take turns, each turn is a whole process, and a result counts once it has been checked."""
 
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from tests.bench.workloads import Kind, Workload
 from tests.fixtures.cluster import Server
 
 _COMMITS = 200
+_GIB = 1024**3
 _NUMBERS = count(1)
 # What a worker or a wait does that does not do its work: the other workloads are measured and reported all the same.
 _IN_VAIN = (AssertionError, OSError, HTTPException, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -166,6 +169,13 @@ class _Run:
         if found != expected:
             wrong = next((each for each in found if each not in expected), f"{len(found)} databases")
             raise TroubleError(f"left {wrong}, and t|{load.count} in {len(expected)} would be right")
+
+
+def lacking(gibibytes: int) -> str:
+    """What to say where so much room is not left for the servers' folders; nothing where it is."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free / _GIB
+    return f"{folder} has {free:.1f} GiB left, and {gibibytes} are needed for the time" if free < gibibytes else ""
 
 
 async def commit_seconds(server: Server) -> float:

@@ -20,15 +20,16 @@ from tests.bench.fleet import home
 from tests.bench.fleet.workloads import Asked, failed, grown, speeds, workloads
 from tests.bench.peers import ROOT
 from tests.bench.results import Result, Subject
-from tests.bench.runner import commit_seconds, run
+from tests.bench.runner import commit_seconds, lacking, run
 from tests.bench.workloads import Workload
 from tests.fixtures.cluster import Durability, Server, running_server
 from tests.fixtures.installations import installations
 
 _VERSION = 15
+_FULL_GIB, _QUICK_GIB = 25, 2
 _HUNDRED_THOUSAND = "100,1000,10000,100000"
 _FULL = {"schemas": "100,200,2000", "databases": "20,50,200", "rows": _HUNDRED_THOUSAND, "speed": 200, "rounds": 3}
-_QUICK = {"schemas": "2,4,8", "databases": "2", "rows": "10,100,1000", "speed": 8, "rounds": 1}
+_QUICK = {"schemas": "2,8", "databases": "2", "rows": "10,100,1000", "speed": 8, "rounds": 1}
 _CONNECTIONS, _PROCESSES = (1, 2, 4, 8), (1, 2, 4)
 
 Measured = tuple[Workload | Subject, list[Result]]
@@ -67,6 +68,8 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "build/bench-fleet")
     form = parser.parse_known_args()[0].form
     parser.set_defaults(**(_FULL if form == "full" else _QUICK))
+    if lacks := lacking(_FULL_GIB if form == "full" else _QUICK_GIB):
+        parser.error(lacks)
     return parser.parse_args()
 
 

@@ -57,13 +57,7 @@ def others_of_databases(count: int) -> tuple[Peer, ...]:
     """psql and dbmate, a process a database."""
     return (
         Peer("psql -P4", "psql", psql_files, _each(count, _PSQL, "_{}"), ""),
-        Peer(
-            "dbmate -P4",
-            "dbmate",
-            _DBMATE_FILES,
-            _each(count, _DBMATE, "_{}"),
-            "SELECT count(*) FROM schema_migrations",
-        ),
+        Peer("dbmate -P4", "dbmate", _DBMATE_FILES, _each(count, _DBMATE, "_{}"), _RECORDED_BY_DBMATE),
     )
 
 
