@@ -103,7 +103,7 @@ def _columns(results: list[dict[str, Any]], ours: dict[str, Any], memory_from: f
         "least to most": _spread,
     }
     if about - {0}:
-        columns["ms a target"] = lambda result: f"{_wall(result) * 1000 / result['targets']:.3g}"
+        columns["ms a target"] = _each
     if len(about) == 1 and ours["turns"]:
         columns["ours / its"] = lambda result: f"{_wall(ours) / _wall(result):.2f}"
     columns["CPU s"] = _used("cpu")
@@ -118,6 +118,11 @@ def _columns(results: list[dict[str, Any]], ours: dict[str, Any], memory_from: f
 def _spread(result: dict[str, Any]) -> str:
     walls = [turn["wall"] for turn in result["turns"]]
     return f"{_seconds(min(walls))} to {_seconds(max(walls))}"
+
+
+def _each(result: dict[str, Any]) -> str:
+    each = _wall(result) * 1000 / result["targets"]
+    return f"{each:.1f}" if each >= 1 else f"{each:.4f}"
 
 
 def _seconds(wall: float) -> str:
