@@ -59,9 +59,9 @@ def _asked() -> argparse.Namespace:
         prog="python -m tests.bench.fleet", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("form", nargs="?", choices=("full", "quick"), default="full")
-    parser.add_argument("--schemas", type=_numbers, help="how many, each for itself; none where empty")
-    parser.add_argument("--databases", type=_numbers, help="the same")
-    parser.add_argument("--rows", type=_numbers, help="targets in the home half, the same")
+    parser.add_argument("--schemas", type=counts, help="how many, each for itself; none where empty")
+    parser.add_argument("--databases", type=counts, help="the same")
+    parser.add_argument("--rows", type=counts, help="targets in the home half, the same")
     parser.add_argument("--speed", type=int, help="schemas for more connections and processes; 0 leaves them out")
     parser.add_argument("--rounds", type=int, help="turns that count")
     parser.add_argument("--alone", action="store_true", help="without the other tools")
@@ -78,7 +78,7 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def counts(text: str) -> tuple[int, ...]:
     return tuple(map(int, filter(None, text.split(","))))
 
 
