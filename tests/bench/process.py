@@ -12,7 +12,7 @@ from tests.bench.results import Turn
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Of what follows the name in /proc/<pid>/stat: utime, stime, and the same of the children that were waited for.
-_OWN, _CHILDREN = slice(11, 13), slice(13, 15)
+_USER, _KERNEL, _CHILDREN_USER, _CHILDREN_KERNEL = range(11, 15)
 
 
 class TroubleError(Exception):
@@ -57,16 +57,19 @@ def clean() -> dict[str, str]:
 
 def beside(server: int, take: Callable[[], Turn]) -> Turn:
     """A turn, with what the server, of which this is the process, took of the processor meanwhile."""
-    before = family_seconds(server)
+    user, kernel = family_seconds(server)
     turn = take()
-    return replace(turn, server=family_seconds(server) - before)
+    after_user, after_kernel = family_seconds(server)
+    return replace(turn, server=after_user + after_kernel - user - kernel, kernel=after_kernel - kernel)
 
 
-def family_seconds(pid: int) -> float:
-    """The seconds of the processor that a process and its children took, those that have ended too."""
+def family_seconds(pid: int) -> tuple[float, float]:
+    """The seconds that a process and its children, those that have ended too, ran themselves and in the kernel."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-    mine = _ticks(str(pid))
-    return (sum(mine[_OWN]) + sum(mine[_CHILDREN]) + sum(sum(_ticks(child)[_OWN]) for child in children)) / _TICKS
+    own, others = _ticks(str(pid)), [_ticks(child) for child in children]
+    user = own[_USER] + own[_CHILDREN_USER] + sum(each[_USER] for each in others)
+    kernel = own[_KERNEL] + own[_CHILDREN_KERNEL] + sum(each[_KERNEL] for each in others)
+    return user / _TICKS, kernel / _TICKS
 
 
 def _ticks(pid: str) -> list[int]:
@@ -74,6 +77,6 @@ def _ticks(pid: str) -> list[int]:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
-        return []
+        return [0] * (_CHILDREN_KERNEL + 1)
     # The name is in parentheses, and may hold anything; the state behind it is no number.
     return [0, *map(int, stat.rpartition(")")[2].split()[1:])]

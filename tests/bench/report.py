@@ -108,6 +108,7 @@ def _columns(results: list[dict[str, Any]], ours: dict[str, Any], memory_from: f
         columns["ours / its"] = lambda result: f"{_wall(ours) / _wall(result):.2f}"
     columns["CPU s"] = _used("cpu")
     columns["server's"] = _used("server")
+    columns["in the kernel"] = _used("kernel")
     if about - {0}:
         columns["processors busy"] = _busy
     columns["MiB"] = lambda result: _memory(result, memory_from)
