@@ -1,16 +1,15 @@
 """How a cost grows with the number of targets: the power of it, 1 where twice as many cost twice as much."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from math import log
-from statistics import median
 
-from tests.bench.results import Goal, Results, Turn
+from tests.bench.results import Goal, Results, Turn, quickest
 
 MOST = 1.1
 """What is taken for linear: a quarter more for each target where there are ten times as many."""
 
-Reading = Callable[[Sequence[Turn]], float]
+Reading = Callable[[list[Turn]], float]
 
 
 def exponent(points: Iterable[tuple[int, float]], noise: float) -> float | None:
@@ -36,8 +35,8 @@ def growth(what: str, read: Reading, noise: float) -> Goal:
 
 
 def time_grows(noise: float) -> Goal:
-    """How the seconds grow, and which of them are noise."""
-    return growth("time", lambda turns: median(turn.wall for turn in turns), noise)
+    """How the seconds of the quickest turns grow, for other load only adds to them, and which of them are noise."""
+    return growth("time", quickest, noise)
 
 
 def memory_grows(noise: float = 4.0) -> Goal:
