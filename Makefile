@@ -16,7 +16,7 @@ MANY := -n $(JOBS) --dist loadgroup
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools servers peers bench demo check test short soak picture verify lock sbom clean
+.PHONY: help venv tools servers peers bench scale demo check test short soak picture verify lock sbom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ peers: tools ## install what `make bench` compares with, into .venv/bench
 bench: peers ## measure against other tools, and draw it into build/bench, in 20 minutes; ONLY=words ROUNDS=n for less
 	$(BIN)/python -m tests.bench full --only "$(ONLY)" $(if $(ROUNDS),--rounds $(ROUNDS))
 	$(VENV)/bench/bin/python tests/bench/plot.py build/bench/report.json build/bench/report.svg
+
+scale: peers ## measure fleets, to 2,000 schemas, 200 databases and 100,000 targets, into build/bench-fleet; ROUNDS=n
+	$(BIN)/python -m tests.bench.fleet full $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # As in CI, a server or a program that is missing is a failure.
 verify: check tools servers ## everything, the slow tests too, on every server version

@@ -6,26 +6,22 @@ that took.
 
 import argparse
 import asyncio
-import shutil
 import signal
 import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 from tests.bench import report
 from tests.bench.peers import ROOT
-from tests.bench.runner import run
+from tests.bench.runner import commit_seconds, lacking, run
 from tests.bench.workloads import Workload, full, quick
-from tests.fixtures.cluster import Durability, Server, running_server
+from tests.fixtures.cluster import Durability, running_server
 from tests.fixtures.installations import installations
 
 _VERSION = 15
-_GIB = 1024**3
 _FULL_GIB, _QUICK_GIB = 12, 2
-_COMMITS = 200
 
 
 def main() -> int:
@@ -40,18 +36,15 @@ def main() -> int:
     workloads = [each for each in (full() if chosen.form == "full" else quick()) if chosen.only in each.name]
     if chosen.rounds is not None:
         workloads = [replace(each, turns=min(each.turns, chosen.rounds + 1)) for each in workloads]
-    needed = _GIB * (_FULL_GIB if chosen.form == "full" else _QUICK_GIB)
-    if (free := shutil.disk_usage(tempfile.gettempdir()).free) < needed:
-        parser.error(
-            f"{tempfile.gettempdir()} has {free / _GIB:.1f} GiB left, and {needed / _GIB:.0f} are needed for the time"
-        )
+    if lacks := lacking(_FULL_GIB if chosen.form == "full" else _QUICK_GIB):
+        parser.error(lacks)
     measured, server_says = [], f"PostgreSQL {_VERSION}, settings as shipped"
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder,
         running_server(_VERSION, installations()[_VERSION], Durability.AS_SHIPPED) as server,
     ):
-        commit = asyncio.run(_commit_seconds(server))
+        commit = asyncio.run(commit_seconds(server))
         for number, workload in enumerate(workloads, 1):
             so_far = time.monotonic() - began
             _say(f"{number} of {len(workloads)}, {so_far:.0f} s so far, at most {_most(workload):.0f} s for this one")
@@ -61,20 +54,6 @@ def main() -> int:
     report.write(report.document(measured, server_says, commit), chosen.out)
     _say(f"{time.monotonic() - began:.0f} s; {chosen.out / 'report.md'}")
     return int(any(results[0].trouble for _, results in measured))
-
-
-async def _commit_seconds(server: Server) -> float:
-    """What a commit of one row takes on an open session, in the median: all that is compared depends on it."""
-    conn = await server.connect("postgres")
-    await conn.execute("CREATE TABLE commits (number int)")
-    took = []
-    for number in range(_COMMITS):
-        await conn.execute(f"BEGIN; INSERT INTO commits VALUES ({number})")
-        began = time.perf_counter()
-        await conn.execute("COMMIT")
-        took.append(time.perf_counter() - began)
-    await conn.close()
-    return median(took)
 
 
 def _most(workload: Workload) -> float:

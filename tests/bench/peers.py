@@ -81,7 +81,7 @@ class Peer:
         return shutil.which(self.program, path=os.pathsep.join([*map(str, _PLACES), os.environ.get("PATH", "")]))
 
 
-def _files(pattern: str, before: str = "", after: str = "") -> Writer:
+def files(pattern: str, before: str = "", after: str = "") -> Writer:
     """One file a migration, its SQL between two texts."""
 
     def write(home: Path, migrations: Sequence[Migration]) -> None:
@@ -92,8 +92,8 @@ def _files(pattern: str, before: str = "", after: str = "") -> Writer:
     return write
 
 
-def _psql(home: Path, migrations: Sequence[Migration]) -> None:
-    _files("{version:06}_{name}.sql")(home, migrations)
+def psql_files(home: Path, migrations: Sequence[Migration]) -> None:
+    files("{version:06}_{name}.sql")(home, migrations)
     lines = [f"BEGIN;\n\\i {home / f'{each.version:06}_{each.name}.sql'}\nCOMMIT;\n" for each in migrations]
     (home / "all.psql").write_text("".join(lines), encoding="utf-8")
 
@@ -103,7 +103,7 @@ def _bare(home: Path, _migrations: Sequence[Migration]) -> None:
 
 
 def _sql_migrate(home: Path, migrations: Sequence[Migration]) -> None:
-    _files("{version:06}_{name}.sql", "-- +migrate Up\n-- +migrate StatementBegin\n", "-- +migrate StatementEnd\n")(
+    files("{version:06}_{name}.sql", "-- +migrate Up\n-- +migrate StatementBegin\n", "-- +migrate StatementEnd\n")(
         home, migrations
     )
     settings = "bench:\n  dialect: postgres\n  datasource: ${BENCH_URL}\n  dir: .\n"
@@ -116,7 +116,7 @@ def _sqitch(home: Path, migrations: Sequence[Migration]) -> None:
         "[user]\n  name = bench\n  email = bench@localhost\n"
     )
     (home / "deploy").mkdir()
-    _files("deploy/{name}.sql", "BEGIN;\n", "COMMIT;\n")(home, migrations)
+    files("deploy/{name}.sql", "BEGIN;\n", "COMMIT;\n")(home, migrations)
     head = "%syntax-version=1.0.0\n%project=bench\n\n"
     lines = [f"{each.name} 2024-01-01T00:00:00Z bench <bench@localhost> # it\n" for each in migrations]
     (home / "sqitch.plan").write_text(head + "".join(lines), encoding="utf-8")
@@ -158,17 +158,17 @@ def _tidegate(program: str, home: Path, url: str) -> list[str]:
     return [program, "up", "--source", str(home), "--database", url]
 
 
-_GOLANG_FILES = _files("{version:06}_{name}.up.sql")
+GOLANG_FILES = files("{version:06}_{name}.up.sql")
 
 TIDEGATE = Peer(
-    "tidegate", "tidegate", _GOLANG_FILES, _tidegate,
+    "tidegate", "tidegate", GOLANG_FILES, _tidegate,
     "SELECT count(*) FROM tidegate.ledger WHERE target = 'public.schema_migrations'",
 )  # fmt: skip
-PSQL = Peer("psql", "psql", _psql, lambda program, home, url: [
+PSQL = Peer("psql", "psql", psql_files, lambda program, home, url: [
     program, "-Xq", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", str(home / "all.psql"),
 ], "")  # fmt: skip
 BARE = Peer("bare asyncpg", "python", _bare, lambda program, home, _url: [program, str(home / "bare.py")], "")
-WAIT = Peer("tidegate wait", "tidegate", _GOLANG_FILES, lambda program, home, url: [
+WAIT = Peer("tidegate wait", "tidegate", GOLANG_FILES, lambda program, home, url: [
     program, "wait", "--timeout", "0", "--source", str(home), "--database", url,
 ], TIDEGATE.recorded, TIDEGATE.environment, _tidegate)  # fmt: skip
 
@@ -180,18 +180,18 @@ ALONE = replace(TIDEGATE, name="tidegate alone", crowd=1)
 
 OTHERS = (
     Peer(
-        "golang-migrate", "migrate", _GOLANG_FILES,
+        "golang-migrate", "migrate", GOLANG_FILES,
         lambda program, home, url: [program, "-path", str(home), "-database", url, "up"],
         "SELECT version FROM schema_migrations WHERE NOT dirty",
     ),
     Peer(
         "goose", "goose",
-        _files("{version:06}_{name}.sql", "-- +goose Up\n-- +goose StatementBegin\n", "-- +goose StatementEnd\n"),
+        files("{version:06}_{name}.sql", "-- +goose Up\n-- +goose StatementBegin\n", "-- +goose StatementEnd\n"),
         lambda program, home, url: [program, "-dir", str(home), "postgres", url, "up"],
         "SELECT count(*) FROM goose_db_version WHERE version_id > 0 AND is_applied",
     ),
     Peer(
-        "dbmate", "dbmate", _files("{version:06}_{name}.sql", "-- migrate:up\n", "\n-- migrate:down\n"),
+        "dbmate", "dbmate", files("{version:06}_{name}.sql", "-- migrate:up\n", "\n-- migrate:down\n"),
         lambda program, home, url: [program, "-u", url, "-d", str(home), "--no-dump-schema", "migrate"],
         "SELECT count(*) FROM schema_migrations",
     ),
@@ -205,7 +205,7 @@ OTHERS = (
         "SELECT count(*) FROM sqitch.changes", {"PERL_BADLANG": "0"},
     ),
     Peer(
-        "yoyo", "yoyo", _files("{version:06}_{name}.sql"),
+        "yoyo", "yoyo", files("{version:06}_{name}.sql"),
         lambda program, home, url: [program, "apply", "--batch", "--no-config-file", "--database", url, str(home)],
         "SELECT count(*) FROM _yoyo_migration",
     ),
@@ -215,7 +215,7 @@ OTHERS = (
     ),
     Peer(
         "node-pg-migrate", "node-pg-migrate",
-        _files("{version:06}_{name}.sql", "-- Up Migration\n", "\n-- Down Migration\n"),
+        files("{version:06}_{name}.sql", "-- Up Migration\n", "\n-- Down Migration\n"),
         lambda program, home, _url: [program, "up", "-m", str(home), "--no-single-transaction"],
         "SELECT count(*) FROM pgmigrations",
     ),
@@ -223,38 +223,4 @@ OTHERS = (
         "graphile-migrate", "graphile-migrate", _graphile, lambda program, _home, _url: [program, "migrate"],
         "SELECT count(*) FROM graphile_migrate.migrations",
     ),
-)  # fmt: skip
-
-TENANTS = 200
-"""Schemas of a fleet."""
-
-AT_ONCE = 4
-"""Processes, or connections of our one, that work on a fleet at once."""
-
-_EACH = f"seq 0 {TENANTS - 1} | xargs -P{AT_ONCE} -I{{}} "
-_COUNTED = "SELECT count(*) AS n FROM %I.schema_migrations"
-
-
-def _fleet(home: Path, migrations: Sequence[Migration]) -> None:
-    _GOLANG_FILES(home, migrations)
-    query = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tenant%'"
-    targets = f'[[targets]]\nschemas_query = "{query}"\n[limits]\nworkers = {AT_ONCE}\n'
-    (home / "fleet.toml").write_text(targets, encoding="utf-8")
-
-
-FLEET = Peer("tidegate", "tidegate", _fleet, lambda program, home, url: [
-    program, "up", "--fleet", str(home / "fleet.toml"), "--source", str(home), "--database", url,
-], "SELECT count(*) FROM tidegate.ledger WHERE target LIKE 'tenant%'")  # fmt: skip
-FLEET_PSQL = Peer("psql -P4", "psql", _psql, lambda program, home, url: [
-    "sh", "-c", f'{_EACH} env PGOPTIONS="-c search_path=tenant_{{}}" "$0" -Xq -v ON_ERROR_STOP=1 -d "$1" -f "$2"',
-    program, url, str(home / "all.psql"),
-], "")  # fmt: skip
-FLEET_DBMATE = Peer(
-    "dbmate -P4", "dbmate", _files("{version:06}_{name}.sql", "-- migrate:up\n", "\n-- migrate:down\n"),
-    lambda program, home, url: [
-        "sh", "-c", f'{_EACH} "$0" -u "$1&search_path=tenant_{{}}" -d "$2" --no-dump-schema migrate',
-        program, url, str(home),
-    ],
-    f"SELECT sum((xpath('/row/n/text()', query_to_xml(format('{_COUNTED}', nspname), false, true, '')))[1]::text::int) "
-    "FROM pg_namespace WHERE nspname LIKE 'tenant%'",
 )  # fmt: skip

@@ -19,7 +19,7 @@ from statistics import median
 
 from tests.bench.child import Child
 from tests.bench.peers import BARE, PROGRAM_PSQL, PSQL, TIDEGATE, Migration
-from tests.bench.runner import clean
+from tests.bench.process import clean
 from tests.bench.workloads import tables
 from tests.fixtures.cluster import Durability, Server, running_server
 from tests.fixtures.installations import installations

@@ -3,13 +3,14 @@
 import json
 import os
 import platform
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from tests.bench.child import least_memory
-from tests.bench.results import Goal, Result, Results
+from tests.bench.results import Goal, Result, Results, Subject
 from tests.bench.workloads import Workload
 
 _WAITS = """\
@@ -17,9 +18,11 @@ Each migration is a transaction of its own, with every tool but where it says ba
 the disk at each commit. Tidegate sends plain migrations several in one message, and waits for the last commit of a
 message, which has all of them on disk.
 """
+_SHORT = 0.1
+_Cell = Callable[[dict[str, Any]], str]
 
 
-def document(measured: list[tuple[Workload, list[Result]]], server: str, commit: float) -> dict[str, Any]:
+def document(measured: Sequence[tuple[Workload | Subject, list[Result]]], server: str, commit: float) -> dict[str, Any]:
     """Everything that was measured, for machines; `commit` is the seconds that one takes which waits for the disk."""
     return {
         "server": server,
@@ -36,7 +39,7 @@ def document(measured: list[tuple[Workload, list[Result]]], server: str, commit:
     }
 
 
-def _workload(workload: Workload, results: list[Result]) -> dict[str, Any]:
+def _workload(workload: Workload | Subject, results: list[Result]) -> dict[str, Any]:
     by_name = {result.peer: result for result in results}
     return {
         "name": workload.name,
@@ -64,18 +67,18 @@ def markdown(report: dict[str, Any]) -> str:
 
 
 def table(workload: dict[str, Any], memory_from: float) -> str:
-    """One workload: its goals, then the tools, the quickest first."""
+    """One workload: its goals, then the tools, the quickest first, and of several sizes the least."""
     ours = workload["results"][0]
     head = [f"### {workload['name']}\n", *map(_verdict, workload["goals"]), ""]
     if ours["figures"]:
         return "\n".join([*head, "| figure | |", "| --- | ---: |", *map(_figure, ours["figures"].items()), ""])
-    head += [
-        "| tool | turns | median s | least to most | ours / its | CPU s | MiB |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    with_figures = sorted((r for r in workload["results"] if r["turns"]), key=lambda r: (r["targets"], _wall(r)))
+    columns = _columns(with_figures, ours, memory_from)
+    head += [f"| {' | '.join(columns)} |", f"| ---{' | ---:' * (len(columns) - 1)} |"]
+    rows = [f"| {' | '.join(cell(result) for cell in columns.values())} |" for result in with_figures]
+    rows += [
+        f"| {r['peer']} | {r['trouble']}{' |' * (len(columns) - 1)}" for r in workload["results"] if not r["turns"]
     ]
-    with_figures = sorted((r for r in workload["results"] if r["turns"]), key=_wall)
-    rows = [_row(result, ours, memory_from) for result in with_figures]
-    rows += [f"| {r['peer']} | {r['trouble']} | | | | | |" for r in workload["results"] if not r["turns"]]
     return "\n".join([*head, *rows, ""])
 
 
@@ -90,14 +93,60 @@ def _figure(named: tuple[str, float]) -> str:
     return f"| {named[0]} | {named[1]:.3g} |"
 
 
-def _row(result: dict[str, Any], ours: dict[str, Any], memory_from: float) -> str:
-    turns = result["turns"]
-    walls = [turn["wall"] for turn in turns]
-    ratio = f"{_wall(ours) / _wall(result):.2f}" if ours["turns"] else ""
-    spread = f"{min(walls):.3f} to {max(walls):.3f}"
-    cpu, memory = median(turn["cpu"] for turn in turns), max(turn["memory"] for turn in turns)
-    used = f"{cpu:.3f} | {'≤ ' if memory <= memory_from else ''}{memory:.0f}" if memory else "|"
-    return f"| {result['peer']} | {len(turns)} | {_wall(result):.4f} | {spread} | {ratio} | {used} |"
+def _columns(results: list[dict[str, Any]], ours: dict[str, Any], memory_from: float) -> dict[str, _Cell]:
+    """What is said of each result, by heading."""
+    about = {result["targets"] for result in results}
+    columns: dict[str, _Cell] = {
+        "tool": lambda result: str(result["peer"]),
+        "turns": lambda result: str(len(result["turns"])),
+        "median s": lambda result: _seconds(_wall(result)),
+        "least to most": _spread,
+    }
+    if about - {0}:
+        columns["ms a target"] = _each
+    if len(about) == 1 and ours["turns"]:
+        columns["ours / its"] = lambda result: f"{_wall(ours) / _wall(result):.2f}"
+    columns["CPU s"] = _used("cpu")
+    columns["server's"] = _used("server")
+    columns["in the kernel"] = _used("kernel")
+    if about - {0}:
+        columns["processors busy"] = _busy
+    columns["MiB"] = lambda result: _memory(result, memory_from)
+    columns["load"] = lambda result: f"{result['load']:.1f}" if result["load"] else ""
+    return columns
+
+
+def _spread(result: dict[str, Any]) -> str:
+    walls = [turn["wall"] for turn in result["turns"]]
+    return f"{_seconds(min(walls))} to {_seconds(max(walls))}"
+
+
+def _each(result: dict[str, Any]) -> str:
+    each = _wall(result) * 1000 / result["targets"]
+    return f"{each:.1f}" if each >= 1 else f"{each:.4f}"
+
+
+def _seconds(wall: float) -> str:
+    return f"{wall:.3f}" if wall >= _SHORT else f"{wall:.5f}"
+
+
+def _used(name: str) -> _Cell:
+    def cell(result: dict[str, Any]) -> str:
+        used = median(turn[name] for turn in result["turns"])
+        return f"{used:.3f}" if used else ""
+
+    return cell
+
+
+def _busy(result: dict[str, Any]) -> str:
+    """How many processors the tool and the server kept busy."""
+    busy = median((turn["cpu"] + turn["server"]) / turn["wall"] for turn in result["turns"])
+    return f"{busy:.2f}" if busy else ""
+
+
+def _memory(result: dict[str, Any], memory_from: float) -> str:
+    memory = max(turn["memory"] for turn in result["turns"])
+    return f"{'≤ ' if memory <= memory_from else ''}{memory:.0f}" if memory else ""
 
 
 def _wall(result: dict[str, Any]) -> float:

@@ -7,21 +7,33 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One counted turn: seconds from start to end, the processor's seconds, the most memory in MiB; 0 is unknown."""
+    """One counted turn: seconds from start to end, the processor's seconds, the most memory in MiB; 0 is unknown.
+
+    `server` is how many seconds of the processor the server took meanwhile, for whatever reason, `kernel` those of them
+    that the operating system took for it: they grow several times over where many files were removed just before.
+    """
 
     wall: float
     cpu: float = 0.0
     memory: float = 0.0
+    server: float = 0.0
+    kernel: float = 0.0
 
 
 @dataclass(slots=True)
 class Result:
-    """What came of one tool in one workload: its turns and other figures by name, or why it has none."""
+    """What came of one tool in one workload: its turns and other figures by name, or why it has none.
+
+    `targets` is how many schemas or databases each turn was about, where that is what a workload is about; `load` is
+    the machine's in the minute before the last turn ended, its own share included.
+    """
 
     peer: str
     turns: list[Turn] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
     trouble: str = ""
+    targets: int = 0
+    load: float = 0.0
 
 
 Results = Mapping[str, Result]
@@ -34,6 +46,14 @@ class Goal:
     what: str
     most: float
     measure: Callable[[Results], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What the report shows in one table, and what is to be reached there."""
+
+    name: str
+    goals: tuple[Goal, ...]
 
 
 def ratio(whose: str, of: str, most: float) -> Goal:
@@ -56,6 +76,16 @@ def percentile(whose: str, hundredth: int, most: float) -> Goal:
     return Goal(f"{whose}, {hundredth}th percentile in seconds", most, measure)
 
 
+def seconds(whose: str, most: float) -> Goal:
+    """The median of a tool's seconds."""
+
+    def measure(results: Results) -> float | None:
+        turns = results[whose].turns
+        return middle(turns) if turns else None
+
+    return Goal(f"{whose}, in seconds", most, measure)
+
+
 def memory(whose: str, most: float) -> Goal:
     """A tool's most memory in MiB."""
 
@@ -73,3 +103,8 @@ def figure(whose: str, name: str, most: float) -> Goal:
 def middle(turns: list[Turn]) -> float:
     """The median of the turns' seconds."""
     return median(turn.wall for turn in turns)
+
+
+def quickest(turns: list[Turn]) -> float:
+    """The seconds of the quickest turn."""
+    return min(turn.wall for turn in turns)

@@ -1,6 +1,7 @@
 """Runs a workload: the tools take turns, each turn is a whole process, and a result counts once it has been checked."""
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -8,26 +9,23 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from itertools import count
 from pathlib import Path
-from typing import Self
+from statistics import median
 
 import asyncpg
 
 from tests.bench import idle, ready
-from tests.bench.child import Child
 from tests.bench.delay import delaying
 from tests.bench.peers import BARE, TIDEGATE, Call, Peer
+from tests.bench.process import Process, TroubleError, beside, clean
 from tests.bench.results import Result, Turn
 from tests.bench.workloads import Kind, Workload
 from tests.fixtures.cluster import Server
 
-_LIMIT_SECONDS = 180
+_COMMITS = 200
+_GIB = 1024**3
 _NUMBERS = count(1)
 # What a worker or a wait does that does not do its work: the other workloads are measured and reported all the same.
 _IN_VAIN = (AssertionError, OSError, HTTPException, asyncpg.PostgresError, asyncpg.InterfaceError)
-
-
-class _TroubleError(Exception):
-    """A tool did not do what was asked of it."""
 
 
 def run(workload: Workload, server: Server, folder: Path) -> list[Result]:
@@ -70,7 +68,7 @@ class _Run:
 
     def __init__(self, workload: Workload, peer: Peer, server: Server, port: int, home: Path) -> None:
         self.peer = peer
-        self.result = Result(peer.name)
+        self.result = Result(peer.name, targets=workload.load.targets)
         self._spent = 0.0
         self._workload = workload
         self._server = server
@@ -84,10 +82,11 @@ class _Run:
             return
         try:
             turn = self._turn()
-        except _TroubleError as trouble:
+        except TroubleError as trouble:
             self.result.trouble, self.result.turns = str(trouble), []
             return
         self._spent += turn.wall
+        self.result.load = os.getloadavg()[0]
         # The first turn warms up what a long one warms up itself.
         if is_counted or self._spent >= self._workload.seconds:
             self.result.turns.append(turn)
@@ -96,23 +95,19 @@ class _Run:
         """One turn, checked.
 
         Raises:
-            _TroubleError: The tool is missing or failed, or the database is not as it should be.
+            TroubleError: The tool is missing or failed, or the database is not as it should be.
         """
         if self.peer.find() is None:
-            raise _TroubleError("missing")
+            raise TroubleError("missing")
         if not self._home.exists():
             self._home.mkdir(parents=True)
             self.peer.write(self._home, self._workload.load.make())
-        match self._workload.kind:
-            case Kind.NOTHING:
-                self._prepare_once()
-                turn = self._process(self.peer.call)
-            case Kind.CROWD:
-                self._database = self._new_database()
-                turn = self._crowd()
-            case _:
-                self._database = self._new_database()
-                turn = self._process(self.peer.call)
+        if self._workload.kind is Kind.NOTHING:
+            self._prepare_once()
+        else:
+            self._database = self._new_database()
+        is_crowd = self._workload.kind is Kind.CROWD
+        turn = beside(self._server.pid, self._crowd if is_crowd else lambda: self._process(self.peer.call))
         self._check()
         return turn
 
@@ -146,60 +141,52 @@ class _Run:
         for process in crowd:
             try:
                 turns.append(process.wait_for())
-            except _TroubleError as trouble:
+            except TroubleError as trouble:
                 failed.append(str(trouble))
         if failed:
-            raise _TroubleError(f"{len(failed)} of {self.peer.crowd} processes failed: {failed[0]}")
+            raise TroubleError(f"{len(failed)} of {self.peer.crowd} processes failed: {failed[0]}")
         return Turn(time.perf_counter() - began, sum(turn.cpu for turn in turns), max(turn.memory for turn in turns))
 
     def _url(self) -> str:
         url = self._server.dsn(self._database, sslmode="disable")
         return url.replace(f":{self._server.port}/", f":{self._port}/")
 
-    def _ready(self, call: Call) -> "_Process":
+    def _ready(self, call: Call) -> Process:
         url = self._url()
         environment = {**clean(), "DATABASE_URL": url, "BENCH_URL": url, **self.peer.environment}
-        return _Process(call(self.peer.find() or "", self._home, url), environment, self._home)
+        return Process(call(self.peer.find() or "", self._home, url), environment, self._home, self._workload.limit)
 
     def _check(self) -> None:
         """The schema is there, and the tool says so."""
         if self.peer is BARE:
             return
-        expected = self._workload.load.count
-        sql = f"SELECT {self._workload.load.holds}, ({self.peer.recorded or f'SELECT {expected}'})"
-        found = self._server.psql(sql, database=self._database)
-        if found != f"t|{expected}":
-            raise _TroubleError(f"left {found}, and t|{expected} would be right")
+        load = self._workload.load
+        names = self._server.psql(load.databases, database=self._database).splitlines()
+        sql = f"SELECT {load.holds}, ({self.peer.recorded or f'SELECT {load.count}'});\n"
+        script = "".join(f"\\connect {name}\n{sql}" for name in names)
+        found = self._server.psql(script, database=self._database).splitlines()
+        expected = [f"t|{load.count}"] * load.database_count
+        if found != expected:
+            wrong = next((each for each in found if each not in expected), f"{len(found)} databases")
+            raise TroubleError(f"left {wrong}, and t|{load.count} in {len(expected)} would be right")
 
 
-class _Process:
-    """A tool's process."""
-
-    def __init__(self, command: list[str], environment: dict[str, str], home: Path) -> None:
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed when the process has been waited for
-        self._child = Child(command, environment, home, self._output)
-
-    def begin(self) -> Self:
-        """Begin."""
-        self._child.begin()
-        return self
-
-    def wait_for(self) -> Turn:
-        """Wait for its end.
-
-        Raises:
-            _TroubleError: It failed, and its last line; also where it did not end within three minutes.
-        """
-        with self._output:
-            code, turn = self._child.wait_for(_LIMIT_SECONDS)
-            if code != 0:
-                self._output.seek(0)
-                lines = self._output.read().decode(errors="replace").strip().splitlines() or ["without a word"]
-                raise _TroubleError(f"exit {code}: {lines[-1][:160]}")
-        return turn
+def lacking(gibibytes: int) -> str:
+    """What to say where so much room is not left for the servers' folders; nothing where it is."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free / _GIB
+    return f"{folder} has {free:.1f} GiB left, and {gibibytes} are needed for the time" if free < gibibytes else ""
 
 
-def clean() -> dict[str, str]:
-    """The environment without settings of any of the tools, and with bytecode, as an installation has it."""
-    ours = ("DB_", "PG", "TIDEGATE_", "DATABASE_URL", "PYTHON", "GOOSE_", "DBMATE_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+async def commit_seconds(server: Server) -> float:
+    """What a commit of one row takes on an open session, in the median: all that is compared depends on it."""
+    conn = await server.connect("postgres")
+    await conn.execute("CREATE TABLE commits (number int)")
+    took = []
+    for number in range(_COMMITS):
+        await conn.execute(f"BEGIN; INSERT INTO commits VALUES ({number})")
+        began = time.perf_counter()
+        await conn.execute("COMMIT")
+        took.append(time.perf_counter() - began)
+    await conn.close()
+    return median(took)

@@ -5,21 +5,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from tests.bench import idle, ready
-from tests.bench.peers import (
-    ALONE,
-    BARE,
-    BATCH,
-    FLEET,
-    FLEET_DBMATE,
-    FLEET_PSQL,
-    OTHERS,
-    PSQL,
-    TENANTS,
-    TIDEGATE,
-    WAIT,
-    Migration,
-    Peer,
-)
+from tests.bench.fleet.peers import SCHEMAS, of_schemas, others_of_schemas
+from tests.bench.peers import ALONE, BARE, BATCH, OTHERS, PSQL, TIDEGATE, WAIT, Migration, Peer
 from tests.bench.results import Goal, figure, memory, percentile, ratio
 
 _TABLE = "CREATE TABLE t{number} (id bigint PRIMARY KEY, name text NOT NULL);\n"
@@ -46,13 +33,18 @@ class Kind(Enum):
 class Load:
     """Migrations, made when they are written; `holds` is SQL for whether the schema is then as it should be.
 
-    `count` is how many are recorded then, `before` SQL that a new database is prepared with.
+    `count` is how many are recorded then, `before` SQL that a new database is prepared with. `databases` is SQL for the
+    names of those in which both are looked at, and `database_count` how many that has to be; `targets` is how many
+    schemas or databases a tool goes through, 0 where a target is not what the workload is about.
     """
 
     count: int
     make: Callable[[], Sequence[Migration]]
     holds: str
     before: str = ""
+    databases: str = "SELECT current_database()"
+    database_count: int = 1
+    targets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +53,7 @@ class Workload:
 
     `delay_ms` is added to each round trip; `turns` is how often each tool has its turn, the first not counted. A tool
     that has spent `seconds` has no further turn once it has one that counts; of an idle worker it is how long it is
-    watched.
+    watched. A process that has not ended after `limit` seconds is killed.
     """
 
     name: str
@@ -72,9 +64,10 @@ class Workload:
     delay_ms: float = 0
     turns: int = 7
     seconds: float = 8
+    limit: float = 180
 
 
-def _tables(count: int) -> Load:
+def tables_of(count: int) -> Load:
     """A table in each migration."""
     return Load(
         count,
@@ -103,18 +96,32 @@ def _statements(count: int) -> Load:
     )
 
 
-def _tenants(count: int) -> Load:
+def tenants(schemas: int, count: int = 20) -> Load:
     """The same migrations in each of many schemas."""
     return Load(
-        count * TENANTS,
+        count * schemas,
         lambda: tables(count),
-        f"(SELECT count(*) = {count * TENANTS} FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
-        "WHERE relkind = 'r' AND relname ~ '^t[0-9]+$' AND nspname LIKE 'tenant%')",
-        "".join(f"CREATE SCHEMA tenant_{number};" for number in range(TENANTS)),
+        f"(SELECT count(*) = {count * schemas} AND count(DISTINCT relnamespace) = {schemas} FROM pg_class "
+        f"JOIN ({SCHEMAS}) AS s ON nspname = relnamespace::regnamespace::text "
+        "WHERE relkind = 'r' AND relname ~ '^t[0-9]+$')",
+        "".join(f"CREATE SCHEMA tenant_{number};\n" for number in range(1, schemas + 1)),
+        targets=schemas,
     )
 
 
-_HUNDRED, _THOUSAND = _tables(100), _tables(1_000)
+ENOUGH = 200
+"""So many schemas it takes for the work to outweigh the start of a process."""
+
+
+def many_schemas(count: int, turns: int, seconds: float, others: Sequence[Peer]) -> Workload:
+    """20 migrations into each of so many schemas, against others that go through them four at a time."""
+    most = {"psql -P4": 0.75, "dbmate -P4": 0.55}
+    goals = tuple(ratio(_OURS, other.name, most[other.name]) for other in others if count >= ENOUGH)
+    name = f"20 migrations into {count:,} schemas"
+    return Workload(name, Kind.APPLY, tenants(count), (of_schemas(), *others), goals, turns=turns, seconds=seconds)
+
+
+_HUNDRED, _THOUSAND = tables_of(100), tables_of(1_000)
 _MANY, _BIG = _statements(2_000), _statements(_BIG_BYTES // len(_ROW.format(number=100_000)))
 _ALL = (TIDEGATE, PSQL, BATCH, *OTHERS)
 _OURS = TIDEGATE.name
@@ -158,11 +165,7 @@ def full() -> tuple[Workload, ...]:
             "eight at once, 100", Kind.CROWD, _HUNDRED, (TIDEGATE, ALONE, *OTHERS),
             _CROWD_GOALS, turns=6, seconds=15,
         ),
-        Workload(
-            "20 migrations into 200 schemas", Kind.APPLY, _tenants(20), (FLEET, FLEET_PSQL, FLEET_DBMATE),
-            (ratio(FLEET.name, FLEET_DBMATE.name, 0.55), ratio(FLEET.name, FLEET_PSQL.name, 0.75)),
-            turns=4, seconds=60,
-        ),
+        many_schemas(200, 4, 60, others_of_schemas(200)),
         Workload("publish to ready", Kind.READY, _HUNDRED, (), _READY_GOALS, turns=101, seconds=150),
         Workload("idle worker", Kind.IDLE, _HUNDRED, (), _IDLE_GOALS, seconds=60),
     )  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 
 from tests.bench import worker
 from tests.bench.idle import processor
+from tests.bench.process import family_seconds
 from tests.bench.worker import ending, running_worker
 
 _WORKED_SECONDS = 0.1
@@ -49,3 +50,21 @@ def test_the_time_of_a_thread_that_has_ended_counts() -> None:
     thread.join()
 
     assert processor(os.getpid()) - before >= _WORKED_SECONDS
+
+
+def test_the_time_of_a_process_counts_with_its_family_while_it_runs_and_once_it_has_ended() -> None:
+    program = (
+        f"import sys, time\nwhile time.process_time() < {_WORKED_SECONDS}: pass\nprint(flush=True)\nsys.stdin.read()"
+    )
+    before = sum(family_seconds(os.getpid()))
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        during = sum(family_seconds(os.getpid()))
+    after = sum(family_seconds(os.getpid()))
+
+    # The kernel counts in hundredths, and each of the numbers is cut off.
+    assert during - before >= _WORKED_SECONDS - 0.04
+    assert after - before >= _WORKED_SECONDS - 0.04
