@@ -1,26 +1,10 @@
 -- name: panorama
 -- What a person is shown of a target besides what deciding needs, in one row; each list is an object of JSON, bounded,
 -- newest first. $1: target, $2: its line, $3: the keys of its lock, $4: how our own applications' names
--- begin, $5: how many bundles, $6: how many lines of the history. Names of roles and applications are shown to every
+-- begin, $5: how many bundles, $6: how many lines of the history; :bundles is one of the two queries below. Names of roles and applications are shown to every
 -- role, addresses and starts only to those that may see them.
 SELECT
-    (
-        SELECT coalesce(json_agg(b ORDER BY b.id DESC), '[]')
-        FROM (
-            SELECT b.id, b.label, b.published_at, b.published_by, b.withdrawn_at IS NOT NULL AS withdrawn,
-                b.wanted_seq IS NOT NULL AND b.withdrawn_at IS NULL AND NOT EXISTS (
-                    SELECT FROM :"schema".bundle AS later
-                    WHERE later.line = b.line AND later.withdrawn_at IS NULL AND later.wanted_seq > b.wanted_seq
-                ) AS wanted,
-                (SELECT count(*) FROM unnest(b.names) AS u (name) WHERE u.name LIKE '%.up.%') AS migrations,
-                job.state, coalesce(job.attempts, 0) AS attempts, coalesce(job.applied, 0) AS applied, job.worker,
-                job.started_at, job.finished_at
-            FROM :"schema".bundle AS b
-            LEFT JOIN :"schema".target AS t ON t.name = $1
-            LEFT JOIN :"schema".job ON job.target_id = t.id AND job.bundle_id = b.id
-            WHERE b.line = $2 ORDER BY b.id DESC LIMIT $5
-        ) AS b
-    )::text AS bundles,
+    (:bundles)::text AS bundles,
     (
         SELECT coalesce(json_agg(h ORDER BY h.id DESC), '[]')
         FROM (
@@ -52,3 +36,25 @@ SELECT
         ) AS h
     )::text AS lock,
     clock_timestamp() AS at;
+
+-- name: bundles
+-- Those of the line.
+SELECT coalesce(json_agg(b ORDER BY b.id DESC), '[]')
+FROM (
+    SELECT b.id, b.label, b.published_at, b.published_by, b.withdrawn_at IS NOT NULL AS withdrawn,
+        b.wanted_seq IS NOT NULL AND b.withdrawn_at IS NULL AND NOT EXISTS (
+            SELECT FROM :"schema".bundle AS later
+            WHERE later.line = b.line AND later.withdrawn_at IS NULL AND later.wanted_seq > b.wanted_seq
+        ) AS wanted,
+        (SELECT count(*) FROM unnest(b.names) AS u (name) WHERE u.name LIKE '%.up.%') AS migrations,
+        job.state, coalesce(job.attempts, 0) AS attempts, coalesce(job.applied, 0) AS applied, job.worker,
+        job.started_at, job.finished_at
+    FROM :"schema".bundle AS b
+    LEFT JOIN :"schema".target AS t ON t.name = $1
+    LEFT JOIN :"schema".job ON job.target_id = t.id AND job.bundle_id = b.id
+    WHERE b.line = $2 ORDER BY b.id DESC LIMIT $5
+) AS b;
+
+-- name: no_bundles
+-- None, where the home half lies in another database.
+SELECT '[]' FROM (VALUES ($2::text, $5::bigint)) AS unread;
