@@ -83,7 +83,7 @@ def test_the_verbs_that_look_tell_the_truth_about_a_target_half(tenant: Tenant) 
     tenant.lone("wait", "--timeout", "5s", "--at-least", "2").is_fine()
     tenant.sourced("doctor").is_fine("0 migrations are pending")
     tenant.lone("doctor", "--gate").is_fine("may read readiness")
-    assert not tenant.lone("status", "--check-drift", "--json").err
+    tenant.lone("status", "--drift").is_fine()
     assert tenant.database.psql(HOME_TABLES) == "", "looking makes nothing"
 
 
