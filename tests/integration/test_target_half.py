@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.fixtures.cluster import PASSWORD
 from tests.fixtures.command_line import Said, call
 from tests.fixtures.fleets import ONE
+from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database, fresh_database
 from worker.control_schema import control_bundle
 
@@ -172,3 +174,25 @@ def test_a_role_without_create_is_refused_and_nothing_is_made(
     assert said.code == 3
     assert "CREATE ON DATABASE" in said.out + said.err
     assert far.psql("SELECT to_regnamespace('tidegate') IS NULL AND to_regclass('a') IS NULL") == "t"
+
+
+def test_two_workers_at_once_make_one_target_half(tidegate: StartTidegate, database: Database, far: Database) -> None:
+    homes = [database, far]
+    with fresh_database(database.server) as shared, TemporaryDirectory() as folder:
+        source, file = Path(folder) / "migrations", Path(folder) / "fleet.toml"
+        source.mkdir()
+        for name, sql in ONE.items():
+            (source / name).write_text(sql)
+        file.write_text(f'[[targets]]\ndatabases = ["{shared.name}"]\n')
+
+        words = ("up", "--fleet", file, "--source", source)
+        # Of two fleets, so that no claim keeps one of them from the database.
+        workers = [tidegate(*words, env={"DB_URL": home.dsn}) for home in homes]
+
+        for worker in workers:
+            assert worker.wait() == 0, worker.report()
+        assert shared.psql(LEDGER) == "1 2"
+        assert shared.psql("SELECT count(*) FROM tidegate.ledger WHERE target = 'tidegate.target_version'") == str(
+            len(control_bundle("target", "tidegate").migrations)
+        )
+        assert shared.psql(HOME_TABLES) == ""

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 
 from worker import control_schema
+from worker.control_schema import Found
 from worker.core.checks.standing import Standing
 from worker.errors import NoDatabaseError, RefusedError
 from worker.jobs.preflight import check_home, check_sight
@@ -101,7 +102,8 @@ async def have_control(session: Session, site: Site, may: Callable[[Standing], N
     seen = await survey(session, session.control, "target_version")
     if not (seen.has_control and control_schema.covers(session, await control_versions(session))):
         may(seen.standing)
-        if await control_schema.ensure(session, site.limits, site.readers):
+        found = Found.SOMETHING if seen.has_control else Found.NOTHING
+        if await control_schema.ensure(session, site.limits, site.readers, found):
             return
         seen = await survey(session, session.control, "target_version")
     check_sight(seen.standing)
