@@ -10,6 +10,7 @@ import pytest
 from tests.fixtures.cluster import PASSWORD
 from tests.fixtures.command_line import Said, call
 from tests.fixtures.fleets import ONE
+from tests.fixtures.network import free_port
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database, fresh_database
 from worker.control_schema import control_bundle
@@ -102,6 +103,33 @@ def test_a_lone_command_makes_the_home_half_and_goes_on_from_the_ledger(tenant: 
     (status,) = tenant.lone("status", "--json").document["targets"]
     assert (status["state"], status["pending"]) == ("succeeded", [])
     assert tenant.fleet("up", "--json").document["states"] == {"succeeded": 1}
+
+
+def test_a_lone_worker_makes_the_home_half_and_goes_on_from_the_ledger(tenant: Tenant, tidegate: StartTidegate) -> None:
+    tenant.migrations(THREE)
+    ways = ("--source", tenant.folder / "migrations", "--http-port", str(free_port()))
+    worker = tidegate("run", *ways, env={"DB_URL": tenant.database.dsn})
+
+    worker.wait_for_event("job.finished")
+    worker.terminate()
+
+    assert worker.wait() == 0, worker.report()
+    assert tenant.database.psql(HOME) == str(LATEST)
+    assert tenant.database.psql(LEDGER) == "1 2 3"
+    assert tenant.database.psql("SELECT count(*) FROM tidegate.history WHERE action = 'adopt'") == "0"
+
+
+def test_a_lone_worker_without_files_waits_at_a_target_half_and_changes_nothing(
+    tenant: Tenant, tidegate: StartTidegate
+) -> None:
+    ways = ("--http-port", str(free_port()), "--poll-interval", "1s")
+    worker = tidegate("run", *ways, env={"DB_URL": tenant.database.dsn})
+    worker.wait_for_event("target.paused")
+    worker.terminate()
+
+    assert worker.wait() == 0, worker.report()
+    assert tenant.database.psql(HOME_TABLES) == ""
+    assert tenant.database.psql(LEDGER) == "1 2"
 
 
 def test_a_person_s_verbs_make_the_home_half_that_they_need(tenant: Tenant) -> None:

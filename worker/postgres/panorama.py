@@ -10,6 +10,7 @@ import asyncpg
 from worker.core.planning.job import JobState
 from worker.core.status.company import PREFIX, Seen, peers
 from worker.core.status.snapshot import BUNDLES, STEPS, BundleStatus, LockHolder, Panorama, Step
+from worker.core.target import quote_literal
 from worker.errors import RefusedError
 from worker.postgres.faults import credible, told
 from worker.postgres.lock import Keys
@@ -40,10 +41,13 @@ async def read_panorama(
     target = seen.target
     keys = list(map(str, Keys.of_target(target, seen.database).in_order))
     texts = queries("panorama", session.control)
-    sql = texts["panorama"].replace(":bundles", texts[shown.value].rstrip().rstrip(";"))
+    bundles = (
+        texts[shown.value].rstrip().rstrip(";").replace(":most", str(BUNDLES)).replace(":line", quote_literal(line))
+    )
+    sql = texts["panorama"].replace(":bundles", bundles)
     async with told(session, f"reading what is shown of {target.name}"):
         try:
-            row = await session.conn.fetchrow(sql, name or target.name, line, keys, PREFIX, BUNDLES, STEPS)
+            row = await session.conn.fetchrow(sql, name or target.name, keys, PREFIX, STEPS)
         except _NOT_READABLE:
             return None
     if row is None:
