@@ -1,15 +1,16 @@
 """The control schema's own migrations: found, planned and applied like any other, under a lock of their own.
 
 Its two halves are two targets of the control schema itself, with version tables `target_version` and
-`home_version` in it. Nothing is created before it has been looked for, so that with the schema in place a role needs
-no CREATE right on the database.
+`home_version` in it; both tables are the target half's. Where a session's home half lies in another database, only the
+target half is demanded of its own. Nothing is created before it has been looked for, so that with the schema in place
+a role needs no CREATE right on the database.
 """
 
 import asyncio
 from contextlib import suppress
 from enum import Enum
 from functools import cache
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import asyncpg
 
@@ -19,6 +20,7 @@ from worker.bundles.shipped import shipped
 from worker.core.bundles.bundle import Bundle, OrderPolicy
 from worker.core.bundles.migration import Migration, Side, parse_file_name
 from worker.core.checks.privileges import missing_grant
+from worker.core.checks.standing import Standing
 from worker.core.events.event import Emitter
 from worker.core.events.events import ControlUpgraded, ReadersDenied
 from worker.core.planning.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after
@@ -33,6 +35,9 @@ from worker.postgres.sight import ControlVersions
 from worker.postgres.survey import survey
 from worker.postgres.target_half import TargetHalf, first_fence_sql, history_ids_sql
 
+if TYPE_CHECKING:
+    from worker.applier.messages import Work
+
 _HALVES = ("target", "home")
 _FIRST_EPOCH = 1
 _UNPRIVILEGED = "42501"
@@ -46,10 +51,15 @@ class Found(Enum):
     SOMETHING = "something"
 
 
-def covers(versions: ControlVersions) -> bool:
-    """Tell whether both halves are there and not older than this program's; a newer one is as good."""
-    there = zip((versions.target, versions.home), _HALVES, strict=True)
-    return all(have is not None and have >= _latest(half) for have, half in there)
+def _halves(session: Session) -> tuple[str, ...]:
+    """What the session's own database needs of the control schema."""
+    return _HALVES if session.home is None else _HALVES[:1]
+
+
+def covers(session: Session, versions: ControlVersions) -> bool:
+    """Tell whether what the session's database needs is there and not older than this program's; newer is as good."""
+    there = zip(_halves(session), (versions.target, versions.home), strict=False)
+    return all(have is not None and have >= _latest(half) for half, have in there)
 
 
 @cache
@@ -60,8 +70,8 @@ def _latest(half: str) -> int:
 
 
 def matches(versions: ControlVersions) -> bool:
-    """Tell whether both halves are exactly this program's."""
-    return all(have == _latest(half) for have, half in zip((versions.target, versions.home), _HALVES, strict=True))
+    """Tell whether what is there is exactly this program's; the home half may lie elsewhere."""
+    return versions.target == _latest("target") and versions.home in (None, _latest("home"))
 
 
 async def ensure(
@@ -71,7 +81,7 @@ async def ensure(
     found: Found = Found.SOMETHING,
     also: tuple[str, ...] = (),
 ) -> bool:
-    """Create the control schema, or bring it up to this program's version; a look has shown that it is not.
+    """Create what the session's database needs, or bring it up to this program's version; it was seen not to be.
 
     Returns whether all of it was made here; otherwise who made it, and what stands on it, is to be looked at. `also` is
     SQL that commits together with what was made here, and is not run otherwise.
@@ -89,12 +99,12 @@ async def ensure(
         is_first = found is Found.NOTHING and not waited
         made = await _create(silent, limits, keys, also) if is_first else 0
         there = ControlVersions(None, None) if made else await _versions(session)
-        if covers(there):
+        if covers(session, there):
             return False
         try:
             if there.target is None and not is_first:
                 made = await _create(silent, limits, keys, also)
-            applied = made or sum([await _upgrade(silent, half, limits, keys, waited) for half in _HALVES])
+            applied = made or sum([await _upgrade(silent, half, limits, keys, waited) for half in _halves(session)])
         except MigrationFailedError as error:
             raise _refused(session, error) from error
         if applied:
@@ -162,15 +172,11 @@ async def _versions(session: Session) -> ControlVersions:
 
 
 async def _create(session: Session, limits: Limits, keys: Keys, also: tuple[str, ...]) -> int:
-    """Make both halves in one transaction where there is none; returns the number of migrations, 0 if it was not."""
+    """Make what is needed in one transaction where there is none; returns the number of migrations, 0 if it was not."""
     from worker.applier.run import load_ahead  # noqa: PLC0415  slow to load, and needed once
-    from worker.applier.together import run_together, works_of  # noqa: PLC0415  the same
+    from worker.applier.together import run_together  # noqa: PLC0415  the same
 
-    first, second = (Held(session, _target(half, session.control), keys, _FIRST_EPOCH) for half in _HALVES)
-    # The first migration makes the fence, and the first half's row in it.
-    made = works_of(first, control_bundle("target", session.control), also=(first_fence_sql(second),))
-    last = (history_ids_sql(session), *also)
-    works = (*made, *works_of(second, control_bundle("home", session.control), also=last))
+    works = _works(session, keys, (history_ids_sql(session), *also))
     # Once the message is sent: the server is at work for tens of milliseconds.
     loading = asyncio.create_task(load_ahead())
     is_made = await run_together(works, limits)
@@ -178,17 +184,40 @@ async def _create(session: Session, limits: Limits, keys: Keys, also: tuple[str,
     return len(works) if is_made else 0
 
 
+def _works(session: Session, keys: Keys, last: tuple[str, ...]) -> "tuple[Work, ...]":
+    """Every migration of what is needed; `last` is SQL that commits with them, after them."""
+    from worker.applier.together import works_of  # noqa: PLC0415  the same
+
+    first, *others = (Held(session, _target(half, session.control), keys, _FIRST_EPOCH) for half in _halves(session))
+    bundle = control_bundle("target", session.control)
+    if not others:
+        return works_of(first, bundle, also=last)
+    # The first migration makes the fence, and the first half's row in it.
+    made = works_of(first, bundle, also=(first_fence_sql(others[0]),))
+    return (*made, *works_of(others[0], control_bundle("home", session.control), also=last))
+
+
 async def _upgrade(session: Session, half: str, limits: Limits, keys: Keys, waited: float) -> int:
     target = _target(half, session.control)
     bundle = control_bundle(half, session.control)
-    if not (await survey(session, target.schema, target.table)).has_table:
+    seen = await survey(session, target.schema, target.table)
+    if not seen.has_table:
         # The very first migration makes the fence and its own row in it; two at once cannot both create the tables.
         return await _apply(Held(session, target, keys, _FIRST_EPOCH), bundle, Observed(), limits)
     tables = TargetHalf(session, target)
-    if bundle.latest <= ((await tables.observe(has_table=True)).observed.highest or 0):
+    highest = (await tables.observe(has_table=True)).observed.highest
+    if bundle.latest <= (highest or 0):
         return 0
+    if highest is None:
+        _check_owner(session, seen.standing)
     held = await raise_fence(session, keys, target, waited)
     return await _apply(held, bundle, (await tables.observe(has_table=True)).observed, limits)
+
+
+def _check_owner(session: Session, at: Standing) -> None:
+    """Refuse to make a half as another role than the owner of what is there, which the server would let pass."""
+    if at.control_owner is not None and at.control_owner.name != at.role.name:
+        raise _not_owner(session, f"it belongs to role {at.control_owner.name}")
 
 
 async def _apply(held: Held, bundle: Bundle, observed: Observed, limits: Limits) -> int:
@@ -234,14 +263,18 @@ def _refused(session: Session, error: MigrationFailedError) -> RefusedError | Mi
     if error.failure.sqlstate != _UNPRIVILEGED:
         return error
     if error.failure.message.startswith(_NO_OWNER):
-        return RefusedError(
-            f"role {session.role} may not upgrade the control schema {session.control}: {error.failure.message}",
-            hint="run tidegate admin upgrade once, as the role that owns it",
-            reason="privilege",
-        )
+        return _not_owner(session, error.failure.message)
     grant = missing_grant(error.failure.message, session.role)
     return RefusedError(
         f"role {session.role} may not create the control schema {session.control}: {error.failure.message}",
         hint=f"run as an owner: {grant}" if grant else "give it CREATE on the database",
+        reason="privilege",
+    )
+
+
+def _not_owner(session: Session, why: str) -> RefusedError:
+    return RefusedError(
+        f"role {session.role} may not upgrade the control schema {session.control}: {why}",
+        hint="run tidegate admin upgrade once, as the role that owns it",
         reason="privilege",
     )

@@ -11,7 +11,7 @@ from tests.fixtures.jobs import until
 from tests.fixtures.network import free_port
 from tests.fixtures.processes import Process, StartTidegate
 from tests.fixtures.scenes import nothing_is_left
-from tests.fixtures.servers import Database
+from tests.fixtures.servers import Database, fresh_database
 from tests.fixtures.workers import eventually, sleeping
 
 STEPS = {
@@ -207,3 +207,44 @@ async def test_random_kills_lose_nothing_and_do_nothing_twice(
         assert await worker.ended() == 0, worker.report()
     await check(database, names(targets))
     assert await database.fetchval("SELECT count(*) FROM tidegate.target WHERE claimed_by IS NOT NULL") == 0
+
+
+# The first message makes the control schema of the home half's database, the second one the target half.
+@pytest.mark.parametrize(
+    ("name", "times", "left"), [("sending", 2, None), ("sent", 2, ""), ("sending", 3, ""), ("sent", 3, "1 2")]
+)
+def test_a_kill_at_a_new_database_leaves_a_whole_target_half_or_none_and_the_next_one_finishes(
+    tidegate: StartTidegate, database: Database, tmp_path: Path, name: str, times: int, left: str | None
+) -> None:
+    with fresh_database(database.server) as far:
+        fleet = Fleet(tidegate, database, tmp_path)
+        fleet.declare(f'[[targets]]\ndatabases = ["{far.name}"]\n')
+        process = tidegate(
+            "up", "--source", fleet.source, "--fleet", fleet.file,
+            env={"DB_URL": database.dsn}, program=("tests.fixtures.halting", name, str(times)),
+        )  # fmt: skip
+        process.wait_for_event("checkpoint", name=name, times=times)
+        eventually(process.is_frozen, "it stands still")
+
+        process.kill()
+        process.wait()
+
+        nothing_is_left(far)
+        assert (applied_in(far) if has_target_half(far) else None) == left
+        assert fleet.up()["states"] == {"succeeded": 1}
+        assert has_target_half(far)
+        assert applied_in(far) == "1 2"
+        assert far.psql("SELECT count(*) FROM tidegate.history WHERE target ~ '^public'") == "2"
+        assert far.psql("SELECT tidegate.ready(2)") == "t"
+
+
+def has_target_half(database: Database) -> bool:
+    """Whether it is there; without a home half, or else not at all."""
+    assert database.psql("SELECT to_regclass('tidegate.bundle') IS NULL") == "t"
+    return database.psql("SELECT to_regclass('tidegate.fence') IS NOT NULL") == "t"
+
+
+def applied_in(database: Database) -> str:
+    return database.psql(
+        "SELECT string_agg(version::text, ' ' ORDER BY version) FROM tidegate.ledger WHERE target ~ '^public'"
+    )

@@ -211,7 +211,7 @@ async def test_a_half_made_control_schema_is_completed(database: Database) -> No
     )
 
     async with worker_on(database) as worker:
-        assert (await worker.look()).control is Control.ABSENT
+        assert (await worker.look()).control is Control.WITHOUT_HOME
         assert (await worker.up(ONE)).result is Result.UP_TO_DATE
 
     assert await database.fetchval("SELECT tidegate.ready(bundle => '1.0')")

@@ -19,7 +19,7 @@ from worker.core.target import Target
 from worker.errors import RefusedError
 from worker.jobs.uninstall import inspect, uninstall
 from worker.postgres import removal
-from worker.postgres.removal import Removal
+from worker.postgres.removal import Extent, Removal
 
 ONE = "CREATE TABLE t1 (a int)"
 TWO = "CREATE TABLE t2 (a int)"
@@ -278,7 +278,7 @@ async def test_what_comes_to_depend_on_it_at_the_last_moment_is_not_dropped(data
         await database.execute("CREATE VIEW late AS SELECT * FROM tidegate.status")
 
         with pytest.raises(RefusedError, match=r"dropping the schema tidegate: .*other objects depend on it"):
-            await Removal(worker.session, database.name).drop()
+            await Removal(worker.session, database.name, Extent.WHOLE).drop()
 
     assert await database.fetchval("SELECT count(*) FROM late") == 1
 

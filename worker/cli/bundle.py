@@ -108,7 +108,7 @@ def _checked(flags: "Flags", vet: Vet, label: str | None = None) -> Bundle:
 async def _list(app: App, flags: "Flags") -> None:
     async with app.session() as session:
         view = await look(session, app.site)
-        rows = await HomeHalf(session, view.line).bundles() if view.has_control else ()
+        rows = await HomeHalf(session, view.line).bundles() if view.has_home else ()
     wanted = None if view.wanted is None else view.wanted.published.label
     if flags.own.json:
         print_json([_document(row, wanted) for row in rows])

@@ -195,7 +195,7 @@ async def verdicts(app: "App", policy: Policy) -> tuple[Verdict, ...]:
 
     async with app.session() as session:
         view = await look(session, site)
-        rows = await HomeHalf(session, view.line).bundles() if view.has_control else ()
+        rows = await HomeHalf(session, view.line).bundles() if view.has_home else ()
         return tuple([await verdict(session, view, row) for row in rows])
 
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 
 from worker import control_schema
+from worker.control_schema import Found
 from worker.core.checks.standing import Standing
 from worker.errors import NoDatabaseError, RefusedError
 from worker.jobs.preflight import check_home, check_sight
@@ -91,7 +92,7 @@ async def targets_by_line(session: Session, sources: tuple[str, ...]) -> dict[st
 
 
 async def have_control(session: Session, site: Site, may: Callable[[Standing], None] = check_home) -> None:
-    """Have the control schema of the session's database as new as this program, and nothing of a stranger's on it.
+    """Have what the session's database needs of a control schema as new as this program, and nothing strange on it.
 
     `may` refuses a role that is not to make it.
 
@@ -99,9 +100,10 @@ async def have_control(session: Session, site: Site, may: Callable[[Standing], N
         RefusedError: The role may not write there, or somebody else's objects are there; names the SQL to run.
     """
     seen = await survey(session, session.control, "target_version")
-    if not (seen.has_control and control_schema.covers(await control_versions(session))):
+    if not (seen.has_control and control_schema.covers(session, await control_versions(session))):
         may(seen.standing)
-        if await control_schema.ensure(session, site.limits, site.readers):
+        found = Found.SOMETHING if seen.has_control else Found.NOTHING
+        if await control_schema.ensure(session, site.limits, site.readers, found):
             return
         seen = await survey(session, session.control, "target_version")
     check_sight(seen.standing)

@@ -95,7 +95,7 @@ async def glimpses(session: Session, claims: Sequence[Claim]) -> dict[int, Glimp
 async def _looked(session: Session, claims: Sequence[Claim]) -> dict[int, Glimpse | None]:
     at, found = session.clock(), await surveys(session, [claim.target for claim in claims])
     fit = {target: seen for target, seen in found.items() if _is_fit(seen)}
-    if not fit or not control_schema.covers(await control_versions(session)):
+    if not fit or not control_schema.covers(session, await control_versions(session)):
         return {}
     rows = await HomeHalf(session, claims[0].line).bundles()
     head = wanted([row.published for row in rows])

@@ -18,9 +18,13 @@ from worker.postgres.target_half import Observation, TargetHalf
 
 
 class Control(Enum):
-    """The control schema beside this program's: not there or half made, to be upgraded before a write, or as new."""
+    """The control schema beside this program's: not there or half made, to be upgraded before a write, or as new.
+
+    Where the home half is lacking, a fleet made the target half, and bundles are published in another database.
+    """
 
     ABSENT = "absent"
+    WITHOUT_HOME = "without_home"
     OLDER = "older"
     CURRENT = "current"
 
@@ -46,6 +50,11 @@ class View:
     def has_control(self) -> bool:
         """Whether there is a control schema to read."""
         return self.control is not Control.ABSENT
+
+    @property
+    def has_home(self) -> bool:
+        """Whether there is a home half to read."""
+        return self.control not in {Control.ABSENT, Control.WITHOUT_HOME}
 
     @property
     def pinned(self) -> str | None:
@@ -84,15 +93,21 @@ async def look(session: Session, site: Site, offer: Bundle | None = None) -> Vie
     name, sight = site.home_name(seen.target), None
     if seen.has_control:
         sight = await see(session, seen.target, line, has_table=seen.has_table, name=name)
-    if sight is None or sight.versions.target is None or sight.versions.home is None:
+    if sight is None or sight.versions.target is None:
         observation = await TargetHalf(session, seen.target).observe_version(has_table=seen.has_table)
         observation = await _with_rivals(session, seen, site, observation, has_control=False)
         return View(seen, Control.ABSENT, line, observation)
     observation = await _with_rivals(session, seen, site, sight.observation, has_control=True)
     followed = line if sight.target is None else _followed(seen, said, sight.target)
+    return View(seen, _control(session, sight), followed, observation, sight.wanted, sight.target, sight.job)
+
+
+def _control(session: Session, sight: Sight) -> Control:
+    if control_schema.covers(session, sight.versions):
+        return Control.CURRENT
     # Upgrades are additive within a major version: an older one says all that a decision needs.
-    control = Control.CURRENT if control_schema.covers(sight.versions) else Control.OLDER
-    return View(seen, control, followed, observation, sight.wanted, sight.target, sight.job)
+    is_without = session.home is None and sight.versions.home is None
+    return Control.WITHOUT_HOME if is_without else Control.OLDER
 
 
 async def glance(session: Session, site: Site, before: View) -> View | None:
@@ -108,7 +123,7 @@ async def glance(session: Session, site: Site, before: View) -> View | None:
         sight = await see(session, target, before.line, has_table=has_table, name=site.home_name(target))
     except RefusedError:
         return None
-    if sight is None or not _is_alike(sight, before):
+    if sight is None or not _is_alike(session, sight, before):
         return None
     return replace(before, observation=sight.observation, wanted=sight.wanted, target=sight.target, job=sight.job)
 
@@ -127,16 +142,16 @@ async def glance_first(session: Session, before: View) -> View | None:
         sight = await see_first(session, before.survey.target, before.line)
     except RefusedError:
         return None
-    if sight is None or not control_schema.covers(sight.versions):
+    if sight is None or not control_schema.covers(session, sight.versions):
         return None
     rivals = before.observation.observed.rivals
     observation = replace(sight.observation, observed=replace(sight.observation.observed, rivals=rivals))
     return replace(before, control=Control.CURRENT, observation=observation, wanted=sight.wanted, is_first=True)
 
 
-def _is_alike(sight: Sight, before: View) -> bool:
+def _is_alike(session: Session, sight: Sight, before: View) -> bool:
     """Tell that what a glance leaves out is of no other meaning now."""
-    observed, is_current = sight.observation.observed, control_schema.covers(sight.versions)
+    observed, is_current = sight.observation.observed, control_schema.covers(session, sight.versions)
     # Where nothing is recorded, other version tables count too, and they are not read here.
     is_recorded = observed.recorded is not None or bool(observed.ledger)
     follows = before.line if sight.target is None else sight.target.line

@@ -10,7 +10,7 @@ from worker.core.planning.job import JobState
 from worker.core.status.snapshot import Panorama, TargetStatus
 from worker.jobs.look import View
 from worker.postgres.home_half import Job
-from worker.postgres.panorama import read_panorama
+from worker.postgres.panorama import Shown, read_panorama
 from worker.postgres.session import Session
 
 _STOPPED = frozenset({JobState.FAILED, JobState.REFUSED, JobState.IN_DOUBT})
@@ -51,11 +51,11 @@ async def panorama_of(session: Session, view: View, name: str | None = None) -> 
     """
     if not view.has_control:
         return None
-    target, database, line = view.survey.target, view.survey.database, view.line
-    found = await read_panorama(session, target, database, line)
+    shown = Shown.WHOLE if session.home is None and view.has_home else Shown.TARGET_HALF
+    found = await read_panorama(session, view.survey, view.line, shown)
     if session.home is None or found is None:
         return found
-    at_home = await read_panorama(session.at_home, target, database, line, name)
+    at_home = await read_panorama(session.at_home, view.survey, view.line, name=name)
     return None if at_home is None else replace(found, bundles=at_home.bundles)
 
 

@@ -77,12 +77,10 @@ async def known(session: Session, site: Site) -> View:
         RefusedError: There is no control schema.
     """
     view = await look(session, site)
-    if view.control is Control.OLDER:
-        return await current(session, site, view, None)
-    if view.control is Control.CURRENT:
-        return view
-    raise RefusedError(
-        f"the control schema {session.control} is not in this database",
-        hint="tidegate up or tidegate publish creates it; TIDEGATE_SCHEMA names it",
-        reason="control_schema",
-    )
+    if view.control is Control.ABSENT:
+        raise RefusedError(
+            f"the control schema {session.control} is not in this database",
+            hint="tidegate up or tidegate publish creates it; TIDEGATE_SCHEMA names it",
+            reason="control_schema",
+        )
+    return await current(session, site, view, None)

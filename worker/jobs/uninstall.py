@@ -8,7 +8,7 @@ from worker.errors import RefusedError
 from worker.jobs.preflight import check_sight
 from worker.jobs.site import Site
 from worker.postgres.lock import hold
-from worker.postgres.removal import Removal
+from worker.postgres.removal import Extent, Removal
 from worker.postgres.session import Session
 from worker.postgres.sight import control_versions
 from worker.postgres.survey import survey
@@ -54,13 +54,14 @@ async def _removal(session: Session, site: Site) -> Removal | None:
     if not seen.has_control:
         return None
     check_sight(seen.standing)
-    if not control_schema.matches(await control_versions(session)):
+    versions = await control_versions(session)
+    if not control_schema.matches(versions):
         raise RefusedError(
             f"the control schema {session.control} is of another version than this program",
             hint="where it is older, tidegate admin upgrade brings it up; else use the program that made it",
             reason="control_schema",
         )
-    return Removal(session, seen.database)
+    return Removal(session, seen.database, Extent.TARGET_HALF if versions.home is None else Extent.WHOLE)
 
 
 async def _unhindered(session: Session, removal: Removal) -> Inventory:

@@ -60,7 +60,7 @@ async def _borrowed(
     session: Session, site: Site, view: View, bundle: Bundle, goal: Goal
 ) -> tuple[Mapping[int, Borrowed], tuple[Bundle, ...]]:
     missing = lacking(bundle, view.observation.observed, goal)
-    if not missing or not view.has_control:
+    if not missing or not view.has_home:
         return {}, ()
     rows = await HomeHalf(session, view.line).bundles()
     recorded = await TargetHalf(session, view.survey.target).recorded_from()

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -9,12 +10,13 @@ import asyncpg
 from worker.core.planning.job import JobState
 from worker.core.status.company import PREFIX, Seen, peers
 from worker.core.status.snapshot import BUNDLES, STEPS, BundleStatus, LockHolder, Panorama, Step
-from worker.core.target import Target
+from worker.core.target import quote_literal
 from worker.errors import RefusedError
 from worker.postgres.faults import credible, told
 from worker.postgres.lock import Keys
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
+from worker.postgres.survey import Survey
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -22,18 +24,30 @@ if TYPE_CHECKING:
 _NOT_READABLE = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 
 
+class Shown(Enum):
+    """What the database that is read has to show: the home half lies there too, or in another one."""
+
+    WHOLE = "bundles"
+    TARGET_HALF = "no_bundles"
+
+
 async def read_panorama(
-    session: Session, target: Target, database: str, line: str, name: str | None = None
+    session: Session, seen: Survey, line: str, shown: Shown = Shown.WHOLE, name: str | None = None
 ) -> Panorama | None:
     """Read it in one query; None where the role may not, the control schema is older, or a row is forged.
 
     `name` is what the home half calls the target, where that is another name.
     """
-    keys = list(map(str, Keys.of_target(target, database).in_order))
-    sql = queries("panorama", session.control)["panorama"]
+    target = seen.target
+    keys = list(map(str, Keys.of_target(target, seen.database).in_order))
+    texts = queries("panorama", session.control)
+    bundles = (
+        texts[shown.value].rstrip().rstrip(";").replace(":most", str(BUNDLES)).replace(":line", quote_literal(line))
+    )
+    sql = texts["panorama"].replace(":bundles", bundles)
     async with told(session, f"reading what is shown of {target.name}"):
         try:
-            row = await session.conn.fetchrow(sql, name or target.name, line, keys, PREFIX, BUNDLES, STEPS)
+            row = await session.conn.fetchrow(sql, name or target.name, keys, PREFIX, STEPS)
         except _NOT_READABLE:
             return None
     if row is None:

@@ -1,5 +1,6 @@
 """Takes the inventory of a control schema, and drops it."""
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -23,19 +24,27 @@ if TYPE_CHECKING:
 _PATIENCE = "SET LOCAL lock_timeout = '10s'"
 
 
+class Extent(Enum):
+    """What there is of a control schema: that of a fleet's target has its home half in another database."""
+
+    WHOLE = "whole"
+    TARGET_HALF = "target_half"
+
+
 class Removal:
     """One control schema on one connection."""
 
-    def __init__(self, session: Session, database: str) -> None:
+    def __init__(self, session: Session, database: str, extent: Extent) -> None:
         self._session = session
         self._database = database
         self._sql = queries("removal", session.control)
+        self._is_whole = extent is Extent.WHOLE
 
     async def inventory(self) -> Inventory:
         """Read what is there; the control schema has to be of this program's version."""
         async with told(self._session, f"looking at the schema {self._session.control}"):
             things = await self._fetch("objects")
-            kept = [await self._kept(row) for row in await self._fetch("targets")]
+            kept = [await self._kept(row) for row in await self._fetch_known("targets")]
             return Inventory(
                 ours=tuple([await self._counted(row) for row in things if row["ours"]]),
                 strangers=tuple(map(_thing, (row for row in things if not row["ours"]))),
@@ -43,9 +52,9 @@ class Removal:
                 owners=tuple(row["owner"] for row in await self._fetch("owners")),
                 grants=tuple(Grant(r["role"], r["privileges"], r["what"]) for r in await self._fetch("grants")),
                 kept=tuple(kept),
-                half_done=tuple(map(_half_done, await self._fetch("half_done"))),
+                half_done=tuple(map(_half_done, await self._fetch_known("half_done"))),
                 jobs=tuple(
-                    OpenJob(r["target"], r["label"], JobState(r["state"])) for r in await self._fetch("open_jobs")
+                    OpenJob(r["target"], r["label"], JobState(r["state"])) for r in await self._fetch_known("open_jobs")
                 ),
                 holders=await self._holders(tuple(each.target for each in kept)),
                 clients=tuple(
@@ -77,6 +86,10 @@ class Removal:
 
     async def _fetch(self, query: str) -> "list[Record]":
         return list(await self._session.conn.fetch(self._sql[query]))
+
+    async def _fetch_known(self, query: str) -> "list[Record]":
+        """Ask the home half too, where it is there; each such query has another one for where it is not."""
+        return await self._fetch(query if self._is_whole else f"{query}_without_home")
 
     async def _counted(self, row: "Record") -> Thing:
         if not row["has_rows"]:

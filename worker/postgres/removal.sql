@@ -106,6 +106,18 @@ CROSS JOIN LATERAL (SELECT parse_ident(t.name) AS part) AS p
 WHERE NOT (p.part[1] = :'schema' AND p.part[2] IN ('target_version', 'home_version'))
 ORDER BY 1, 2;
 
+-- name: targets_without_home
+-- The same, where the home half lies in another database.
+SELECT p.part[1] AS schema, p.part[2] AS table, to_regclass(t.name) IS NOT NULL AS has_table
+FROM (
+    SELECT target AS name FROM :"schema".fence
+    UNION SELECT target FROM :"schema".ledger
+    UNION SELECT target FROM :"schema".readiness
+) AS t
+CROSS JOIN LATERAL (SELECT parse_ident(t.name) AS part) AS p
+WHERE NOT (p.part[1] = :'schema' AND p.part[2] IN ('target_version', 'home_version'))
+ORDER BY 1, 2;
+
 -- name: version
 -- :version_table is the table.
 SELECT version, dirty FROM :version_table ORDER BY version DESC LIMIT 1;
@@ -117,6 +129,14 @@ SELECT DISTINCT j.target, j.version, j.direction, (
     WHERE f.name ~ ('^0*' || j.version || '_.*\.' || j.direction || '\.') ORDER BY b.id DESC LIMIT 1) AS file
 FROM :"schema".journal AS j
 ORDER BY 1, 2;
+
+-- name: half_done_without_home
+-- The same, where no bundle is there to tell the file.
+SELECT DISTINCT target, version, direction, NULL::text AS file FROM :"schema".journal ORDER BY 1, 2;
+
+-- name: open_jobs_without_home
+-- None is there.
+SELECT WHERE false;
 
 -- name: open_jobs
 -- Jobs of bundles that are not withdrawn which run, as far as they say, or are in doubt.
@@ -153,11 +173,12 @@ ORDER BY 1;
 -- Without CASCADE: the server itself refuses where something else lies in the schema or depends on what does.
 DROP VIEW :"schema".status;
 DROP FUNCTION :"schema".ready(bigint, text, text), :"schema".hold_fence(text, bigint, bigint);
-DROP TABLE :"schema".bundle, :"schema".bundle_file, :"schema".fence, :"schema".fingerprint,
-    :"schema".fingerprint_object, :"schema".history, :"schema".home_version,
-    :"schema".job, :"schema".job_event, :"schema".journal, :"schema".ledger, :"schema".readiness, :"schema".target,
-    :"schema".target_version;
-DROP SEQUENCE :"schema".wanted_seq;
+DROP TABLE :"schema".fence, :"schema".fingerprint, :"schema".fingerprint_object, :"schema".history,
+    :"schema".home_version, :"schema".journal, :"schema".ledger, :"schema".readiness, :"schema".target_version;
+-- The home half may lie in another database.
+DROP TABLE IF EXISTS
+    :"schema".bundle, :"schema".bundle_file, :"schema".job, :"schema".job_event, :"schema".target;
+DROP SEQUENCE IF EXISTS :"schema".wanted_seq;
 -- An older control schema has none of these.
 DROP FUNCTION IF EXISTS
     :"schema".publish(text, text, text[], bytea[], bigint[], bigint, text, text, text), :"schema".withdraw(text, text),
