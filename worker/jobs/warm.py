@@ -9,12 +9,13 @@ from worker.jobs.look import View
 from worker.postgres.faults import told
 from worker.postgres.home_half import job_queries
 from worker.postgres.lock import Keys, try_raising_sql
+from worker.postgres.queries import queries
 from worker.postgres.session import Session
 from worker.postgres.statements import prepare
 
 
 async def warm(session: Session, view: View) -> None:
-    """Have the statements of a job on this target parsed; a look has sent those of a look.
+    """Have the statements of a job on this target parsed, and what they call; a look has sent those of a look.
 
     It is for speed alone: what a lock or the server keeps from it meets the job, if it is still so then.
 
@@ -27,3 +28,4 @@ async def warm(session: Session, view: View) -> None:
             with suppress(asyncpg.LockNotAvailableError):
                 await prepare(session.at_home.conn, job_queries(session.control))
                 await prepare(session.conn, [try_raising_sql(session.control, keys)])
+                await session.conn.execute(queries("target", session.control)["rehearse"])
