@@ -15,6 +15,8 @@ from worker.postgres.home_half import HomeHalf
 
 ONE = bundle_of(tables(1), "1.0")
 BROKEN = bundle_of({1: "CREATE TABLE t1 (a int)", 2: "CREATE TABLE t2 (a int); INSERT INTO missing VALUES (1)"}, "2.0")
+_SEEN = "CREATE TABLE t2 AS SELECT state, attempts, failure, applied, finished_at, epoch FROM tidegate.job WHERE id = 2"
+WATCHING = bundle_of({1: "CREATE TABLE t1 (a int)", 2: f"{_SEEN}; INSERT INTO missing VALUES (1)"}, "2.0")
 MENDED = bundle_of(tables(1, 2), "2.1")
 
 
@@ -68,6 +70,24 @@ async def test_a_retry_lets_a_failed_job_go_on_once_its_cause_is_gone(database: 
 
         assert (await worker.round()).applied == (2,)
         assert await state(worker) is JobState.SUCCEEDED
+
+
+async def test_a_second_attempt_sees_its_job_running_and_free_of_the_first_one(database: Database) -> None:
+    async with worker_on(database) as first:
+        await first.up(ONE)
+        await first.publish(WATCHING)
+        with pytest.raises(MigrationFailedError):
+            await first.round()
+    await database.execute("CREATE TABLE missing (a int)")
+    async with worker_on(database) as worker:
+        await retry(worker.session, worker.site)
+        await worker.round()
+        epoch = worker.recorded.of(LockAcquired)[-1].epoch
+
+    (seen,) = await database.fetch("SELECT * FROM t2")
+    assert tuple(seen) == ("running", 2, None, 0, None, epoch)
+    told = await database.fetch("SELECT state FROM tidegate.job_event WHERE job_id = 2 ORDER BY id")
+    assert [row["state"] for row in told] == ["running", "failed", "pending", "running", "succeeded"]
 
 
 async def test_another_bundle_supersedes_a_failed_job(database: Database) -> None:

@@ -4,11 +4,15 @@ import anyio
 import asyncpg
 
 from tests.fixtures.servers import Database
-from tests.fixtures.sites import bundle_of, tables, worker_on
+from tests.fixtures.sites import bundle_of, dump, tables, worker_on
 from worker.jobs.warm import warm
 from worker.postgres.statements import keep
 
 _KEPT = "SELECT count(*) FROM pg_prepared_statements WHERE statement ~ 'raise_fence|pg_try_advisory_lock'"
+_RAISING = """
+CREATE OR REPLACE FUNCTION tidegate.hold_fence(target text, epoch bigint, lock_key bigint) RETURNS void
+LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'rehearsed'; RAISE EXCEPTION 'stale' USING ERRCODE = 'TG001'; END $$
+"""
 _SOON = 5
 _LOCK_TIMEOUT = "30s"
 
@@ -54,4 +58,21 @@ async def test_a_statement_that_the_server_refuses_is_left_to_the_job(database: 
 
         await warm(worker.session, view)
 
+        assert await lock_timeout(worker.session.conn) == _LOCK_TIMEOUT
+
+
+async def test_the_functions_of_a_record_are_rehearsed_and_leave_nothing_behind(database: Database) -> None:
+    heard: list[str] = []
+    async with worker_on(database) as worker:
+        await worker.up(bundle_of(tables(1)))
+        view, before = await worker.look(), await dump(database)
+        keep(worker.session.conn)
+        worker.session.conn.add_log_listener(lambda _, message: heard.append(message.message))
+        await database.execute(_RAISING)
+
+        await warm(worker.session, view)
+
+        assert heard == ["rehearsed"]
+        assert not worker.session.conn.is_in_transaction()
+        assert await dump(database) == before
         assert await lock_timeout(worker.session.conn) == _LOCK_TIMEOUT

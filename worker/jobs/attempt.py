@@ -24,7 +24,8 @@ from worker.jobs.readiness import required_of
 from worker.jobs.site import LATEST, Drift, Report, Request, Result, Site
 from worker.jobs.work import Work
 from worker.postgres.faults import ConnectionLostError, FencedError
-from worker.postgres.home_half import HomeHalf, Job, JobFailure
+from worker.postgres.home_half import HomeHalf
+from worker.postgres.job_row import Job, JobFailure
 from worker.postgres.lock import Held
 
 _RECORD_SECONDS = 2.0
@@ -47,10 +48,10 @@ class Attempt:
 
     async def bring(self, request: Request) -> Report:
         """Bring the target to the request's goal."""
-        await self._open(request)
+        required = await self._open(request)
         self._session.passing(Checkpoint.OPENED)
         held = replace(self._held, session=self._session)
-        statement = Statement(held, self._site, self._view, await self._required())
+        statement = Statement(held, self._site, self._view, required)
         execution = Execution(held, self._site, self._view, self._bundle, statement)
         try:
             await self._apply(request, execution)
@@ -79,19 +80,25 @@ class Attempt:
             _, ending = self._home.moved_job(self._job, JobEvent.SUCCEED, epoch=self._held.epoch, applied=applied)
         return await fingerprint.take(held, self._bundle.label, ending) and bool(ending)
 
-    async def _open(self, request: Request) -> None:
-        """A job is for everything that is wanted; a pinning command is no job, and history keeps it."""
+    async def _open(self, request: Request) -> dict[str, tuple[int, ...]]:
+        """Open the job, and start it where there is something to do; returns what the line's bundles require.
+
+        A job is for everything that is wanted; a pinning command is no job, and history keeps it.
+        """
         name, wanted = self._site.home_name(self._held.target), self._view.wanted
-        if (
-            wanted is not None
-            and request.goal == LATEST
-            and request.pin is None
-            and is_wanted(self._view, self._bundle)
-        ):
-            self._job = await self._home.open_job(name, wanted.published.id)
-            self._session = self._session.bind(job=self._job.id)
-        elif self._view.target is None:
-            await self._home.ensure_target(name)
+        if wanted is None or not self._is_job(request):
+            if self._view.target is None:
+                await self._home.ensure_target(name)
+            return await self._required()
+        if isinstance(self._plan, Pending) and _is_agreed(request, self._plan):
+            self._job, required = await self._home.start_job(name, wanted.published.id, self._held.epoch)
+        else:
+            self._job, required = await self._home.open_job(name, wanted.published.id), await self._required()
+        self._session = self._session.bind(job=self._job.id)
+        return required
+
+    def _is_job(self, request: Request) -> bool:
+        return request.goal == LATEST and request.pin is None and is_wanted(self._view, self._bundle)
 
     async def _required(self) -> dict[str, tuple[int, ...]]:
         """What the line's bundles require; in a first run there is none but the wanted one."""
@@ -117,7 +124,6 @@ class Attempt:
                 return
             case Pending():
                 _check_agreed(request, self._plan)
-                await self._move(JobEvent.START, 0)
                 execution.warrant = self._warrant(self._plan)
                 check_scripts(self._plan.effects)
                 versions = [run.migration.version for run in self._plan.runs]
@@ -175,13 +181,16 @@ class Attempt:
 
 def _check_agreed(request: Request, pending: Pending) -> None:
     """Undo nothing but what a person was shown and agreed to, whatever was applied since."""
-    undone = pending.undone
-    if request.agreed is not None and request.agreed != undone:
+    if not _is_agreed(request, pending):
         raise RefusedError(
-            f"what would be undone changed meanwhile: it is {', '.join(map(str, undone)) or 'nothing'} now",
+            f"what would be undone changed meanwhile: it is {', '.join(map(str, pending.undone)) or 'nothing'} now",
             hint="say it again, and look at what is shown",
             reason="changed",
         )
+
+
+def _is_agreed(request: Request, pending: Pending) -> bool:
+    return request.agreed is None or request.agreed == pending.undone
 
 
 def _ended(error: BaseException) -> tuple[JobEvent, Outcome]:

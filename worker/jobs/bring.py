@@ -17,7 +17,7 @@ from worker.jobs.preflight import check_standing
 from worker.jobs.published import learn, load
 from worker.jobs.site import Report, Request, Site
 from worker.postgres.home_half import HomeHalf
-from worker.postgres.lock import Held, Keys, hold, hold_raised, raise_fence
+from worker.postgres.lock import Held, Keys, hold_raised, raise_fence
 from worker.postgres.session import Session
 from worker.postgres.transaction import fenced
 
@@ -96,17 +96,11 @@ class _Bringing:
         return await self._with_lock(view)
 
     async def _with_lock(self, view: View) -> Report:
-        keys = Keys.of_target(view.survey.target, view.survey.database)
-        session, target, limit = self._session, view.survey.target, self._site.limits.advisory_timeout
-        if self._sights.known is None:
-            async with hold_raised(session, keys, target, limit) as (waited, held):
-                return await self._under_lock(keys, view, waited, held)
-        async with hold(session, keys, limit) as waited:
-            if waited:
-                return await self._under_lock(keys, view, waited, None)
+        if self._sights.known is not None:
             view = await self._surveyed(view)
-            raised = await raise_fence(self._session, keys, view.survey.target, waited)
-            return await self._under_lock(keys, view, waited, raised)
+        keys, target = Keys.of_target(view.survey.target, view.survey.database), view.survey.target
+        async with hold_raised(self._session, keys, target, self._site.limits.advisory_timeout) as (waited, held):
+            return await self._under_lock(keys, view, waited, held)
 
     async def _offered(self) -> View:
         """Look, and publish what is offered; then look at what came of it, of other publishers' offers too.
@@ -184,7 +178,7 @@ class _Bringing:
         return view
 
     async def _look_again(self, before: View) -> View:
-        """Read anew what the fence protects; rights, and who could interfere, were seen under the lock."""
+        """Read anew what the fence protects; rights, and who could interfere, were seen just before."""
         if before.control is Control.ABSENT:
             again = await glance_first(self._session, before)
         else:

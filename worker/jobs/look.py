@@ -9,7 +9,8 @@ from worker.core.value import dataclass, replace
 from worker.errors import RefusedError
 from worker.jobs.preflight import check_sight
 from worker.jobs.site import Rivals, Site
-from worker.postgres.home_half import Job, Row, TargetRow
+from worker.postgres.home_half import Row, TargetRow
+from worker.postgres.job_row import Job
 from worker.postgres.lock import Keys, hold
 from worker.postgres.session import Session
 from worker.postgres.sight import Sight, see, see_first

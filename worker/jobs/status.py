@@ -9,7 +9,7 @@ from worker.core.events.failure import Failure
 from worker.core.planning.job import JobState
 from worker.core.status.snapshot import Panorama, TargetStatus
 from worker.jobs.look import View
-from worker.postgres.home_half import Job
+from worker.postgres.job_row import Job
 from worker.postgres.panorama import Shown, read_panorama
 from worker.postgres.session import Session
 

@@ -5,7 +5,8 @@ from worker.errors import RefusedError
 from worker.jobs.amend import current, holding
 from worker.jobs.look import Control, View, look
 from worker.jobs.site import Site
-from worker.postgres.home_half import HomeHalf, Job, Row
+from worker.postgres.home_half import HomeHalf, Row
+from worker.postgres.job_row import Job
 from worker.postgres.session import Session
 from worker.postgres.target_half import TargetHalf
 from worker.postgres.transaction import fenced

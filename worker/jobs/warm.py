@@ -7,26 +7,25 @@ import asyncpg
 from worker.errors import RefusedError
 from worker.jobs.look import View
 from worker.postgres.faults import told
-from worker.postgres.home_half import JOB_QUERIES
-from worker.postgres.lock import Keys, try_sql
-from worker.postgres.queries import queries, with_values
+from worker.postgres.home_half import job_queries
+from worker.postgres.lock import Keys, try_raising_sql
+from worker.postgres.queries import queries
 from worker.postgres.session import Session
 from worker.postgres.statements import prepare
 
 
 async def warm(session: Session, view: View) -> None:
-    """Have the statements of a job on this target parsed; a look has sent those of a look.
+    """Have the statements of a job on this target parsed, and what they call; a look has sent those of a look.
 
     It is for speed alone: what a lock or the server keeps from it meets the job, if it is still so then.
 
     Raises:
         ConnectionLostError: The connection broke.
     """
-    home, target = queries("home", session.control), queries("target", session.control)
     keys = Keys.of_target(view.survey.target, view.survey.database)
     with suppress(RefusedError):
         async with told(session, "preparing for the next job"):
             with suppress(asyncpg.LockNotAvailableError):
-                asked = [*(home[name] for name in JOB_QUERIES), with_values(home["required"], view.line)]
-                await prepare(session.at_home.conn, asked)
-                await prepare(session.conn, [try_sql(keys.in_order), target["raise_fence"]])
+                await prepare(session.at_home.conn, job_queries(session.control))
+                await prepare(session.conn, [try_raising_sql(session.control, keys)])
+                await session.conn.execute(queries("target", session.control)["rehearse"])

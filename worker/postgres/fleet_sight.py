@@ -9,7 +9,8 @@ from worker.core.checks.standing import Owner
 from worker.core.target import Target, quote_literal
 from worker.core.value import dataclass
 from worker.postgres.faults import credible, told
-from worker.postgres.home_half import Job, TargetRow, job_of
+from worker.postgres.home_half import TargetRow
+from worker.postgres.job_row import Job, job_of
 from worker.postgres.lock import Held
 from worker.postgres.queries import queries
 from worker.postgres.session import Session

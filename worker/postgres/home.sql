@@ -110,14 +110,15 @@ UPDATE :"schema".target
 SET paused_at = CASE WHEN $2 THEN clock_timestamp() END, paused_by = CASE WHEN $2 THEN current_user END
 WHERE name = $1;
 
--- name: open_job
--- The job of a target and a bundle, made if need be; open jobs for other bundles are not needed any more.
--- It need not outlive a crash of the server, which the next job finds out, so that nothing waits for the disk.
--- $1: target name, $2: bundle id, $3: worker, $4: line of a target that is not known yet.
+-- name: opening
+-- What opening a job begins with: open jobs of the target for other bundles are not needed any more. $1: target name,
+-- $2: bundle id, $3: worker, $4: line of a target that is not known yet, $5: epoch of a job that is started, or null.
+-- A job need not outlive a crash of the server, which the next one finds out, so that nothing waits for the disk.
 WITH made AS (
     INSERT INTO :"schema".target (name, line) VALUES ($1, $4) ON CONFLICT (name) DO NOTHING RETURNING id
 ), t AS (
-    SELECT u.id FROM (
+    SELECT u.id, $2::bigint AS bundle_id, $3::text AS worker, $4::text AS line, $5::bigint AS epoch
+    FROM (
         SELECT id FROM made UNION ALL SELECT id FROM :"schema".target WHERE name = $1
     ) AS u CROSS JOIN set_config('synchronous_commit', 'off', true) AS quickly
 ), gone AS (
@@ -128,10 +129,37 @@ WITH made AS (
 ), told AS (
     INSERT INTO :"schema".job_event (job_id, state, worker) SELECT id, 'superseded', $3 FROM gone
 )
-INSERT INTO :"schema".job (target_id, bundle_id) SELECT id, $2 FROM t
+
+-- name: job_columns
+-- A job as a caller is given it.
+id AS job_id, state AS job_state, attempts AS job_attempts, worker AS job_worker, applied AS job_applied,
+    started_at AS job_started_at, finished_at AS job_finished_at, failure::text AS job_failure
+
+-- name: open_job
+-- The job of a target and a bundle, made if need be.
+:opening
+INSERT INTO :"schema".job (target_id, bundle_id) SELECT id, bundle_id FROM t
 ON CONFLICT (target_id, bundle_id) DO UPDATE SET bundle_id = excluded.bundle_id
-RETURNING id AS job_id, state AS job_state, attempts AS job_attempts, worker AS job_worker, applied AS job_applied,
-    started_at AS job_started_at, finished_at AS job_finished_at, failure::text AS job_failure;
+RETURNING :job_columns;
+
+-- name: start_job
+-- The same, started whatever its state was, and told as an event; and what a gate waits for, by the label of each bundle
+-- of the line, as JSON.
+:opening, started AS (
+    INSERT INTO :"schema".job AS j (target_id, bundle_id, state, worker, epoch, attempts, started_at)
+    SELECT id, bundle_id, 'running', t.worker, t.epoch, 1, clock_timestamp() FROM t
+    ON CONFLICT (target_id, bundle_id) DO UPDATE SET
+        state = excluded.state, worker = excluded.worker, epoch = excluded.epoch, failure = NULL, applied = 0,
+        attempts = j.attempts + 1, started_at = excluded.started_at, finished_at = NULL
+    RETURNING j.*
+), said AS (
+    INSERT INTO :"schema".job_event (job_id, state, worker) SELECT id, state, worker FROM started
+)
+SELECT :job_columns, (
+    SELECT coalesce(json_object_agg(b.label, b.required ORDER BY b.id), '{}')::text FROM :"schema".bundle AS b
+    WHERE b.line = (SELECT t.line FROM t)
+) AS required
+FROM started;
 
 -- name: set_job
 -- Record a transition, and tell it as an event. $1: job, $2: state, $3: worker, $4: epoch or null, $5: failure

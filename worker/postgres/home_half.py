@@ -1,12 +1,11 @@
 """The home half: where bundles are published, and where jobs are seen."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
 from datetime import MAXYEAR, MINYEAR, datetime
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -24,23 +23,22 @@ from worker.core.bundles.wanted import (
     Published,
     decide_publish,
 )
-from worker.core.events.failure import Failure
-from worker.core.planning.job import JobEvent, JobState, advance
+from worker.core.planning.job import JobEvent, advance
 from worker.core.planning.readiness import required_versions
 from worker.core.value import dataclass, replace
 from worker.errors import BundleError, RefusedError
 from worker.postgres.contents import as_one_value, store
 from worker.postgres.faults import credible, told
+from worker.postgres.job_row import Job, JobFailure, job_of
 from worker.postgres.queries import queries, with_values
 from worker.postgres.session import Session
-from worker.postgres.transaction import QUICKLY, transaction
+from worker.postgres.transaction import transaction
 
 if TYPE_CHECKING:
     from asyncpg import Record
 
 
-JOB_QUERIES = ("bundle_files", "open_job", "set_job")
-"""What a job asks of the home half, besides what is required."""
+_WITH_JOBS = ("open_job", "start_job")
 
 _MOST_AT_FIRST = 256 * 1024
 _ROUND_A_FILE = 100
@@ -76,43 +74,13 @@ class TargetRow:
     paused_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job's row; `failure` is the document that `JobFailure.document` makes."""
-
-    id: int
-    state: JobState
-    attempts: int
-    worker: str | None
-    applied: int
-    started_at: datetime | None
-    finished_at: datetime | None
-    failure: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobFailure:
-    """Why a job did not end well."""
-
-    reason: str
-    message: str
-    hint: str
-    failure: Failure | None = None
-
-    @property
-    def document(self) -> str:
-        """The failure as JSON; without the statement's text, which is in the bundle anyway."""
-        place = None if self.failure is None else {k: v for k, v in asdict(self.failure).items() if k != "statement"}
-        return json.dumps({"reason": self.reason, "message": self.message, "hint": self.hint, "failure": place})
-
-
 class HomeHalf:
     """The home half's reads and writes for one line."""
 
     def __init__(self, session: Session, line: str) -> None:
         self._session = session.at_home
         self._conn = self._session.conn
-        self._sql = queries("home", session.control)
+        self._sql = _queries(session.control)
         self._line = line
         self._channel = f"{session.control}_wake"
 
@@ -259,15 +227,31 @@ class HomeHalf:
 
     async def open_job(self, target: str, bundle_id: int) -> Job:
         """The job of a target and a bundle, both made if need be; jobs for other bundles are superseded."""
-        values = (target, bundle_id, self._session.worker, self._line)
         async with told(self._session, "opening the job"):
             with credible("job"):
-                # One that somebody else makes at the same moment is seen by the next query only.
-                row = await self._conn.fetchrow(self._sql["open_job"], *values)
-                row = row or await self._conn.fetchrow(self._sql["open_job"], *values)
-                if row is None:
-                    raise AssertionError("the target's row is there")
-                return job_of(row)
+                return job_of(await self._opened("open_job", target, bundle_id, None))
+
+    async def start_job(self, target: str, bundle_id: int, epoch: int) -> tuple[Job, dict[str, tuple[int, ...]]]:
+        """The same, started; and what `required` tells.
+
+        That a job was begun need not outlive a crash of the server: it is begun again then in any case.
+        """
+        async with told(self._session, "opening the job"):
+            with credible("job"):
+                row = await self._opened("start_job", target, bundle_id, epoch)
+                job = job_of(row)
+            with credible("bundle"):
+                required = json.loads(row["required"])
+                return job, {label: _numbers(versions) for label, versions in required.items()}
+
+    async def _opened(self, query: str, target: str, bundle_id: int, epoch: int | None) -> "Record":
+        values = (target, bundle_id, self._session.worker, self._line, epoch)
+        # A target that somebody else makes at the same moment is seen by the next query only.
+        for _ in range(2):
+            row = await self._conn.fetchrow(self._sql[query], *values)
+            if row is not None:
+                return row
+        raise AssertionError("the target's row is there")
 
     async def move_job(
         self,
@@ -282,8 +266,7 @@ class HomeHalf:
         moved, sql = self.moved_job(job, event, epoch=epoch, applied=applied, failure=failure)
         if sql:
             async with told(self._session, "recording the job"):
-                # That a job was begun need not outlive a crash of the server: it is begun again then in any case.
-                await self._conn.execute(f"{QUICKLY}; {sql}" if event is JobEvent.START else sql)
+                await self._conn.execute(sql)
         return moved
 
     def moved_job(
@@ -313,6 +296,22 @@ class HomeHalf:
         """Remove job events that are older than ninety days."""
         async with told(self._session, "forgetting old events"):
             await self._conn.execute(self._sql["forget_events"])
+
+
+def job_queries(control: str) -> tuple[str, ...]:
+    """What a job that has something to do asks of the home half."""
+    sql = _queries(control)
+    return sql["bundle_files"], sql["start_job"]
+
+
+@cache
+def _queries(control: str) -> dict[str, str]:
+    sql = dict(queries("home", control))
+    parts = {f":{name}": sql[name].rstrip() for name in ("opening", "job_columns")}
+    for name in _WITH_JOBS:
+        for part, text in parts.items():
+            sql[name] = sql[name].replace(part, text)
+    return sql
 
 
 def _columns(bundle: Bundle) -> tuple[list[str], list[bytes], list[str], int | None, str | None]:
@@ -366,6 +365,11 @@ def _versions(values: Iterable[object]) -> tuple[int, ...]:
     return tuple(int(version) for version in values if isinstance(version, str))
 
 
+def _numbers(values: Iterable[object]) -> tuple[int, ...]:
+    """The same of versions that travelled as numbers."""
+    return tuple(version for version in values if isinstance(version, int))
+
+
 def _finite(time: datetime | None) -> datetime | None:
     """A time, unless it is PostgreSQL's infinity, from which nothing can be counted."""
     return None if time is None or time.year in {MINYEAR, MAXYEAR} else time
@@ -376,22 +380,3 @@ def _parsed(name: str) -> FileName | None:
         return parse_file_name(name)
     except BundleError:
         return None
-
-
-def job_of(row: "Record") -> Job:
-    """A job's row, from the columns that the queries `open_job` and `sight` give it."""
-    return Job(
-        row["job_id"],
-        JobState(row["job_state"]),
-        row["job_attempts"],
-        row["job_worker"],
-        row["job_applied"],
-        row["job_started_at"],
-        row["job_finished_at"],
-        _document(row["job_failure"]),
-    )
-
-
-def _document(text: str | None) -> dict[str, Any] | None:
-    found = None if text is None else json.loads(text)
-    return found if isinstance(found, dict) else None

@@ -216,7 +216,7 @@ def _pause(waited: float, jitter: float) -> float:
 
 async def _try(session: Session, keys: tuple[int, ...]) -> bool:
     """Try every key in order, and give back what was got when one of them is taken."""
-    got: int = await session.conn.fetchval(try_sql(keys))
+    got: int = await session.conn.fetchval(_try_sql(keys))
     if got < len(keys):
         await _give_back(session, keys[:got])
     return got == len(keys)
@@ -224,8 +224,7 @@ async def _try(session: Session, keys: tuple[int, ...]) -> bool:
 
 async def _try_raising(session: Session, keys: Keys, target: Target) -> int | None:
     """Try every key and raise the epoch if all were got; None, and nothing is held, where one of them is taken."""
-    sql = queries("target", session.control)["try_raising"]
-    sql = sql.replace(":tried", try_sql(keys.in_order)).replace(":all", str(len(keys.in_order)))
+    sql = try_raising_sql(session.control, keys)
     got, epoch = await session.conn.fetchrow(sql, target.name, session.worker) or (0, None)
     if epoch is None:
         await _give_back(session, keys.in_order[:got])
@@ -233,7 +232,13 @@ async def _try_raising(session: Session, keys: Keys, target: Target) -> int | No
     return int(epoch)
 
 
-def try_sql(keys: tuple[int, ...]) -> str:
+def try_raising_sql(control: str, keys: Keys) -> str:
+    """SQL that tries every key of a target and raises its epoch if all were got."""
+    sql = queries("target", control)["try_raising"]
+    return sql.replace(":tried", _try_sql(keys.in_order)).replace(":all", str(len(keys.in_order)))
+
+
+def _try_sql(keys: tuple[int, ...]) -> str:
     """SQL that tries every key in order, and tells how many were got."""
     # CASE evaluates its conditions in order and stops at the first that holds: no key is tried behind a taken one.
     tried = " ".join(f"WHEN NOT pg_try_advisory_lock({key}) THEN {got}" for got, key in enumerate(keys))

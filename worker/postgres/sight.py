@@ -8,7 +8,8 @@ import asyncpg
 from worker.core.target import Target
 from worker.core.value import dataclass
 from worker.postgres.faults import credible, told
-from worker.postgres.home_half import Job, Row, TargetRow, job_of, row_of
+from worker.postgres.home_half import Row, TargetRow, row_of
+from worker.postgres.job_row import Job, job_of
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 from worker.postgres.survey import with_strangers
