@@ -12,7 +12,7 @@ from tests.fixtures.wire import Wire
 from tests.fixtures.workers import migrations_in, tables
 
 # A query whose answer is read is prepared first, and only then is the server ready for another one.
-BESIDES = 19
+BESIDES = 17
 # Of 2, 4, 8, 16, 32 and what is left, and as many more where a message took long.
 MESSAGES = 12
 
