@@ -1,0 +1,82 @@
+"""Taking the fingerprint of a catalogue: a job waits for it within a limit, and others' jobs are no drift in it."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from tests.fixtures.cluster import PASSWORD
+from tests.fixtures.jobs import until
+from tests.fixtures.servers import Database
+from tests.fixtures.sites import Worker, bundle_of, tables, worker_on
+from worker.core.events.drift_events import FingerprintSkipped
+from worker.core.status.drift import Drift, Unknown
+from worker.jobs.drift import find_drift
+
+
+@pytest.fixture
+async def worker(database: Database) -> AsyncIterator[Worker]:
+    """A worker that has taken a fingerprint."""
+    async with worker_on(database) as worker:
+        await worker.up(bundle_of(tables(1), "1.0"))
+        yield worker
+
+
+async def test_a_job_goes_on_without_a_fingerprint_where_the_role_may_not_write_it(
+    worker: Worker, database: Database
+) -> None:
+    role = f"writer_{database.name}"
+    everything = "ALL ON {0} IN SCHEMA tidegate, public TO {1}"
+    database.psql(
+        f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'; GRANT ALL ON SCHEMA tidegate, public TO {role};"
+        + "".join(f"GRANT {everything.format(f'ALL {kind}', role)};" for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"))
+        + f"REVOKE ALL ON tidegate.fingerprint, tidegate.fingerprint_object FROM {role}"
+    )
+    async with worker_on(database, dsn=database.dsn_as(role)) as other:
+        report = await other.up(bundle_of(tables(1, 2), "2.0"))
+        skipped = other.recorded.of(FingerprintSkipped)
+    verdict = await find_drift(worker.session, await worker.look())
+    database.psql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert report.applied == (2,)
+    assert "fingerprint" in skipped[-1].message
+    assert isinstance(verdict, Unknown)
+
+
+async def test_a_job_ends_without_a_fingerprint_where_another_one_takes_its_own_for_long(
+    worker: Worker, database: Database
+) -> None:
+    other = await database.connect()
+    await other.execute("BEGIN; LOCK TABLE tidegate.fingerprint IN SHARE ROW EXCLUSIVE MODE")
+    began = time.monotonic()
+    report = await worker.up(bundle_of(tables(1, 2), "2.0"))
+    seconds = time.monotonic() - began
+    await other.close()
+
+    (skipped,) = worker.recorded.of(FingerprintSkipped)
+    assert report.applied == (2,)
+    assert "waited for a lock for too long while taking the catalogue's fingerprint" in skipped.message
+    assert seconds < 15, "the session's own patience is 30 s"
+
+
+async def test_what_another_job_commits_while_a_fingerprint_is_taken_is_no_drift(
+    worker: Worker, database: Database
+) -> None:
+    in_the_way, watcher = await database.connect(), await database.connect()
+    # One fingerprint is stopped in the middle: behind its look at the catalogue.
+    await in_the_way.execute(
+        "BEGIN; INSERT INTO tidegate.fingerprint_object (kind, name, parts) VALUES ('table', 'public.t2', '{}')"
+    )
+    site = replace(worker.site, table="others", line="others")
+    async with worker_on(database, name="worker-2", site=site) as other, anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.up, bundle_of(tables(1, 2), "2.0"))
+        await until(watcher, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid')")
+        tasks.start_soon(other.up, bundle_of(tables(7), "7.0"))
+        await until(watcher, "SELECT EXISTS (SELECT FROM tidegate.ledger WHERE version = 7)")
+        await in_the_way.close()
+    await watcher.close()
+
+    verdict = await find_drift(worker.session, await worker.look())
+    assert isinstance(verdict, Drift)
+    assert (verdict.bundle, verdict.differences) == ("7.0", ())
