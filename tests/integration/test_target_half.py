@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.fixtures.cluster import PASSWORD
+from tests.fixtures.cluster import PASSWORD, SUPERUSER
 from tests.fixtures.command_line import Said, call
 from tests.fixtures.fleets import ONE
 from tests.fixtures.network import free_port
@@ -48,6 +48,11 @@ class Tenant:
 
     def sourced(self, *words: object, **env: str) -> Said:
         return self.lone(*words, DB_SCHEMA_DIR=str(self.folder / "migrations"), **env)
+
+
+def errors(database: Database) -> int:
+    """How many errors the server has logged."""
+    return database.server.log().count(" ERROR: ")
 
 
 @pytest.fixture
@@ -132,12 +137,12 @@ def test_a_lone_worker_without_files_waits_at_a_target_half_and_changes_nothing(
     assert tenant.database.psql(LEDGER) == "1 2"
 
 
-def test_a_person_s_verbs_make_the_home_half_that_they_need(tenant: Tenant) -> None:
-    tenant.lone("pause").is_fine()
-
-    assert tenant.database.psql(HOME) == str(LATEST)
-    (status,) = tenant.lone("status", "--json").document["targets"]
-    assert (status["version"], status["paused"] is None) == (2, False)
+@pytest.mark.parametrize("words", [("pause",), ("resume",), ("retry",), ("bundle", "withdraw", "1.0")])
+def test_what_a_person_tells_a_fleet_s_target_has_to_be_told_the_fleet(tenant: Tenant, words: tuple[str]) -> None:
+    tenant.lone(*words).is_error(
+        3, "is a target of a fleet", f"--target {tenant.database.name}/public.schema_migrations"
+    )
+    assert tenant.database.psql(HOME_TABLES) == ""
 
 
 def test_a_down_goes_back_from_the_ledger(tenant: Tenant) -> None:
@@ -154,11 +159,13 @@ def test_another_role_than_the_owner_does_not_make_the_home_half(tenant: Tenant)
         f"GRANT ALL ON ALL SEQUENCES IN SCHEMA tidegate TO {other}"
     )
     try:
-        said = tenant.sourced("up", DB_URL=tenant.database.dsn_as(other))
+        said, told = (tenant.sourced(verb, DB_URL=tenant.database.dsn_as(other)) for verb in ("up", "doctor"))
     finally:
         psql(f"DROP OWNED BY {other}; DROP ROLE {other}")
 
-    said.is_error(3, "may not upgrade the control schema", "tidegate admin upgrade")
+    why = f"the control schema tidegate belongs to role {SUPERUSER}, but this run acts as {other}"
+    said.is_error(3, why)
+    assert (told.code, why in told.out) == (3, True)
     assert psql(HOME_TABLES) == ""
 
 
@@ -172,6 +179,19 @@ def test_uninstall_shows_and_drops_a_target_half(tenant: Tenant) -> None:
     assert tenant.database.psql("SELECT to_regnamespace('tidegate') IS NULL") == "t"
     assert tenant.fleet("up", "--json").document["states"] == {"succeeded": 1}
     assert tenant.database.psql(HOME_TABLES) == ""
+
+
+def test_uninstall_leaves_what_somebody_else_named_like_a_table_of_the_home_half(tenant: Tenant) -> None:
+    tenant.database.psql("CREATE TABLE tidegate.bundle (precious int); INSERT INTO tidegate.bundle VALUES (1)")
+    tenant.lone("admin", "uninstall", "--yes").is_error(3, "not Tidegate's: table bundle")
+    assert tenant.database.psql("SELECT precious FROM tidegate.bundle") == "1"
+
+
+def test_looking_at_a_target_half_leaves_no_error_in_the_server_s_log(tenant: Tenant) -> None:
+    before = errors(tenant.database)
+    for words in (("status",), ("plan",), ("up",)):
+        tenant.sourced(*words)
+    assert errors(tenant.database) == before
 
 
 def test_a_database_that_has_both_halves_keeps_them(tenant: Tenant) -> None:

@@ -100,9 +100,7 @@ class ShortWay:
     async def _looked(self, held: Held) -> View | None:
         """The target as it is now that nobody else may change it; None where more than its own state is different."""
         before, target = self._view, held.target
-        sight = await see(
-            self._session, target, before.line, has_table=before.survey.has_table, name=self._site.home_name(target)
-        )
+        sight = await see(self._session, before.survey, before.line, self._site.home_name(target))
         if sight is None or sight.target is None or sight.wanted != before.wanted:
             return None
         return replace(before, observation=sight.observation, target=sight.target, job=sight.job)

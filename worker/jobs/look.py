@@ -93,7 +93,7 @@ async def look(session: Session, site: Site, offer: Bundle | None = None) -> Vie
     line = said or seen.target.table
     name, sight = site.home_name(seen.target), None
     if seen.has_control:
-        sight = await see(session, seen.target, line, has_table=seen.has_table, name=name)
+        sight = await see(session, seen, line, name)
     if sight is None or sight.versions.target is None:
         observation = await TargetHalf(session, seen.target).observe_version(has_table=seen.has_table)
         observation = await _with_rivals(session, seen, site, observation, has_control=False)
@@ -119,9 +119,9 @@ async def glance(session: Session, site: Site, before: View) -> View | None:
     Raises:
         ConnectionLostError: The connection broke.
     """
-    target, has_table = before.survey.target, before.survey.has_table
+    seen = before.survey
     try:
-        sight = await see(session, target, before.line, has_table=has_table, name=site.home_name(target))
+        sight = await see(session, seen, before.line, site.home_name(seen.target))
     except RefusedError:
         return None
     if sight is None or not _is_alike(session, sight, before):
@@ -152,11 +152,11 @@ async def glance_first(session: Session, before: View) -> View | None:
 
 def _is_alike(session: Session, sight: Sight, before: View) -> bool:
     """Tell that what a glance leaves out is of no other meaning now."""
-    observed, is_current = sight.observation.observed, control_schema.covers(session, sight.versions)
+    observed = sight.observation.observed
     # Where nothing is recorded, other version tables count too, and they are not read here.
     is_recorded = observed.recorded is not None or bool(observed.ledger)
     follows = before.line if sight.target is None else sight.target.line
-    return is_recorded and follows == before.line and is_current == (before.control is Control.CURRENT)
+    return is_recorded and follows == before.line and _control(session, sight) is before.control
 
 
 async def survey_anew(session: Session, site: Site, before: View) -> View | None:

@@ -75,7 +75,7 @@ async def known(session: Session, site: Site) -> View:
     """Look at the target, under a control schema of this version.
 
     Raises:
-        RefusedError: There is no control schema.
+        RefusedError: There is no control schema, or its home half lies in another database.
     """
     view = await look(session, site)
     if view.control is Control.ABSENT:
@@ -84,4 +84,11 @@ async def known(session: Session, site: Site) -> View:
             hint="tidegate up or tidegate publish creates it; TIDEGATE_SCHEMA names it",
             reason="control_schema",
         )
-    return await current(session, site, view, None)
+    if view.control is Control.WITHOUT_HOME:
+        raise RefusedError(
+            f"{view.survey.target.name} is a target of a fleet, whose bundles and jobs are in another database",
+            hint=f"say --fleet FILE, and for this one --target {view.survey.database}/{view.survey.target.name}",
+            reason="control_schema",
+        )
+    # Where nothing has to be made, no more is asked of the role than what it is about to do.
+    return view if view.control is Control.CURRENT else await current(session, site, view, None)

@@ -14,7 +14,11 @@ SELECT
         'function fault_of(text,text,text,text[],text[],bigint[],bigint)', 'function guard_bundle()',
         'function guard_bundle_file()', 'function add_target(text,text,text,text)',
         'function record_applied(text,bigint,bigint,bigint,text,text,text,text,text,double precision,timestamp with time zone)',
-        'function recorded_at(text,bigint)') AS ours
+        'function recorded_at(text,bigint)')
+        -- Where no home half was made, what has a name of its tables is somebody else's.
+        AND (EXISTS (SELECT FROM :"schema".home_version) OR f.kind || ' ' || f.name NOT IN (
+            'table bundle', 'table bundle_file', 'table job', 'table job_event', 'table target', 'sequence wanted_seq')
+        ) AS ours
 FROM pg_depend AS d
 JOIN pg_namespace AS n ON n.oid = d.refobjid AND n.nspname = :'schema'
 CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) AS i
@@ -175,7 +179,7 @@ DROP VIEW :"schema".status;
 DROP FUNCTION :"schema".ready(bigint, text, text), :"schema".hold_fence(text, bigint, bigint);
 DROP TABLE :"schema".fence, :"schema".fingerprint, :"schema".fingerprint_object, :"schema".history,
     :"schema".home_version, :"schema".journal, :"schema".ledger, :"schema".readiness, :"schema".target_version;
--- The home half may lie in another database.
+-- The home half may lie in another database; where it is here, the inventory has shown that these are its tables.
 DROP TABLE IF EXISTS
     :"schema".bundle, :"schema".bundle_file, :"schema".job, :"schema".job_event, :"schema".target;
 DROP SEQUENCE IF EXISTS :"schema".wanted_seq;

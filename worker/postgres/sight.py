@@ -12,7 +12,7 @@ from worker.postgres.home_half import Row, TargetRow, row_of
 from worker.postgres.job_row import Job, job_of
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
-from worker.postgres.survey import with_strangers
+from worker.postgres.survey import Survey, with_strangers
 from worker.postgres.target_half import Observation, observation_of, observe_sql
 
 if TYPE_CHECKING:
@@ -38,30 +38,27 @@ class Sight:
     job: Job | None
 
 
-async def see(session: Session, target: Target, line: str, *, has_table: bool, name: str | None = None) -> Sight | None:
+async def see(session: Session, seen: Survey, line: str, name: str | None = None) -> Sight | None:
     """Read both halves, or the target half where there is no other; None where one is older than this query.
 
     `line` is for a target that is not known yet, `name` is what the home half calls it where that is another name.
     """
-    if session.home is None:
-        row = await _row(session, "sight", target, (target.name, line), has_table=has_table)
-        if row is None:
-            return await _see_target_half(session, target, has_table=has_table)
-        with credible("the control schema"):
-            return _sight(row, row)
-    there = await _row(session, "sight_of_target", target, (target.name,), has_table=has_table)
-    home = await _row(session.at_home, "sight_of_home", target, (name or target.name, line), has_table=has_table)
+    target, has_table = seen.target, seen.has_table
+    if session.home is None and seen.has_home:
+        there = home = await _row(session, "sight", target, (target.name, line), has_table=has_table)
+    else:
+        there = await _row(session, "sight_of_target", target, (target.name,), has_table=has_table)
+        if session.home is None:
+            return None if there is None else _lone(there)
+        home = await _row(session.at_home, "sight_of_home", target, (name or target.name, line), has_table=has_table)
     if home is None or there is None:
         return None
     with credible("the control schema"):
         return _sight(there, home)
 
 
-async def _see_target_half(session: Session, target: Target, *, has_table: bool) -> Sight | None:
-    """Read the target half that a fleet made, whose home half lies elsewhere; None where there is another one."""
-    there = await _row(session, "sight_of_target", target, (target.name,), has_table=has_table)
-    if there is None or there["home_half"] is not None:
-        return None
+def _lone(there: "Record") -> Sight:
+    """What the target half that a fleet made says by itself."""
     with credible("the control schema"):
         return Sight(ControlVersions(there["target_half"], None), observation_of(there), None, None, None)
 

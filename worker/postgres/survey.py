@@ -28,6 +28,7 @@ class Survey:
     timeline: int
     has_table: bool
     has_control: bool
+    has_home: bool
     standing: Standing
 
 
@@ -55,7 +56,8 @@ async def survey(session: Session, schema: str | None, table: str) -> Survey:
         row["timeline"],
         row["has_table"],
         row["has_control"],
-        _standing(row, session.control, target, intruders),
+        row["has_home"],
+        _standing(row, session, target, intruders),
     )
 
 
@@ -81,14 +83,15 @@ async def _intruders(session: Session, target: Target) -> tuple[Intruder, ...]:
         return tuple(Intruder(*row) for row in await session.conn.fetch(sql))
 
 
-def _standing(row: "Record", control: str, target: Target, intruders: tuple[Intruder, ...]) -> Standing:
+def _standing(row: "Record", session: Session, target: Target, intruders: tuple[Intruder, ...]) -> Standing:
     return Standing(
         role=Role(row["login"], row["role"], row["server_version"]),
         database=row["database"],
-        control=control,
+        control=session.control,
         target=target,
         has_control=row["has_control"],
         has_control_schema=row["has_control_schema"],
+        lacks_home=row["has_control"] and not row["has_home"] and session.home is None,
         has_schema=row["has_schema"],
         control_owner=_owner(row, "control_owner"),
         table_owner=_owner(row, "table_owner"),

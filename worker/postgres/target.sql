@@ -27,6 +27,7 @@ SELECT
     nullif(current_setting('transaction_timeout', true), '0') AS transaction_timeout,
     t.oid IS NOT NULL AS has_table,
     h.oid IS NOT NULL AS has_control,
+    EXISTS (SELECT FROM pg_class AS b WHERE b.relnamespace = c.oid AND b.relname = 'bundle') AS has_home,
     n.oid IS NOT NULL AS has_schema,
     c.oid IS NOT NULL AS has_control_schema,
     tr.rolname::text AS table_owner,

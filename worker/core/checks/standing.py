@@ -57,7 +57,7 @@ class Standing:
 
     The control schema's owner is that of its tables, and before they are there that of the schema. `namesake_schema` is
     another one of the search_path that has a table of the version table's name, where the chosen one has none; it may
-    be one that the role cannot use.
+    be one that the role cannot use. `lacks_home` says that a half of the control schema is still to be made there.
     """
 
     role: Role
@@ -66,6 +66,7 @@ class Standing:
     target: Target
     has_control: bool
     has_control_schema: bool
+    lacks_home: bool
     has_schema: bool
     control_owner: Owner | None
     table_owner: Owner | None
@@ -125,11 +126,12 @@ def _mixed(at: Standing) -> Finding | None:
 def _ownership(at: Standing) -> Finding | None:
     """Everything has one owner: the control schema's, or before there is one, the version table's.
 
-    A role that is no member of the owner, and yet has every right that it needs, was set up so on purpose.
+    A role that is no member of the owner, and yet has every right that it needs, was set up so on purpose; but what is
+    still to be made is the owner's to make.
     """
     if at.control_owner is not None:
         what = f"the control schema {at.control}"
-        has_rights = at.may_write_control or not at.has_control
+        has_rights = not at.has_control or (at.may_write_control and not at.lacks_home)
         return _foreign(at, at.control_owner, what, _taking_over(at), has_rights=has_rights)
     if at.table_owner is not None:
         return _foreign(at, at.table_owner, _table(at), (_give_table(at),), has_rights=at.may_write_table)
