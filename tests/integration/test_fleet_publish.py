@@ -130,15 +130,18 @@ def test_what_can_be_known_beforehand_is_not_published(
     fleet("publish", source, *trusting).is_fine("published, and wanted now")
 
 
-def test_a_directory_that_was_signed_for_another_line_is_offered_to_none(
+def test_a_signed_directory_is_offered_to_the_line_that_it_was_signed_for(
     fleet: Tidegate, source: Path, file: Path, database: Database, tmp_path: Path
 ) -> None:
     file.write_text(file.read_text() + SHOPS)
     signed, trusting = signing(tmp_path)
-    call("bundle", "sign", source, *signed, "--line", "schema_migrations").is_fine()
+    call("bundle", "sign", source, *signed, "--line", "other").is_fine()
+    fleet("up", "--source", source, *trusting).is_error(3, "signed for the line other", "follows schema_migrations")
+    assert wanted(database) == ""
 
-    fleet("up", "--source", source, *trusting).is_error(3, "signed for the line schema_migrations", "follows shop")
-    assert database.psql("SELECT count(*) FROM tidegate.bundle") == "0"
+    call("bundle", "sign", source, *signed, "--line", "schema_migrations").is_fine()
+    fleet("up", "--source", source, *trusting)
+    assert wanted(database) == "schema_migrations|1.0"
 
 
 def test_a_line_that_only_registered_targets_follow_is_published_to(

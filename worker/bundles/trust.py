@@ -142,6 +142,17 @@ class Trust:
         """
         self._judge(f"bundle {bundle.label}", lambda: _astray(bundle, line))
 
+    def lines_claimed(self, bundle: Bundle, lines: Sequence[str]) -> Sequence[str]:
+        """The lines that a bundle was signed for; all of them where nothing is checked, or where none is the right one.
+
+        Raises:
+            RefusedError: It was signed for none of them.
+        """
+        meant = [line for line in lines if not self or _astray(bundle, line) is None]
+        for line in () if meant else lines:
+            self.check_line_claimed(bundle, line)
+        return meant or lines
+
     def check_place(self, bundle: Bundle, place: Place, also: Callable[[], Objection | None] = lambda: None) -> None:
         """Let a bundle that was vetted be used at a line and a database; `also` objects to its row.
 

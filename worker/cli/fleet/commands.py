@@ -2,7 +2,8 @@
 
 import random
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -51,9 +52,7 @@ async def up(app: App, words: tuple[str, ...] | None, *, as_json: bool) -> ExitC
     async def begin(half: HomeSeat) -> None:
         worker.slots.names = await check_names(half.session, fleet, words)
         if bundle is not None:
-            for line in fleet.lines:
-                own.site.trust.check_line_claimed(bundle, line)
-            for line in fleet.lines:
+            for line in own.site.trust.lines_claimed(bundle, fleet.lines):
                 _check_kept(await publish_to_line(half.session, own.site, line, bundle, Intent.AUTOMATIC), line, bundle)
         await half.retry(fleet.sources, worker.slots.names)
         for name in worker.slots.names or ():
@@ -146,8 +145,8 @@ def crew(app: App, board: Board) -> tuple[FleetWorker, Answers]:
     fleet, bundle = own.read(), app.source()
 
     async def offer(half: HomeSeat) -> None:
-        for line in fleet.lines if bundle is not None else ():
-            await _offered(half.session, own.site, line, bundle)
+        if bundle is not None:
+            await _offered(half.session, own.site, fleet.lines, bundle)
 
     worker = own.worker(fleet, Until.STOPPED, offer)
     worker.looked = lambda: board.fleet_read(worker.status, is_idle=worker.slots.is_idle)
@@ -156,12 +155,20 @@ def crew(app: App, board: Board) -> tuple[FleetWorker, Answers]:
     return worker, answers
 
 
-async def _offered(session: Session, site: Site, line: str, bundle: Bundle | None) -> None:
-    if bundle is None:
-        return
+async def _offered(session: Session, site: Site, lines: Sequence[str], bundle: Bundle) -> None:
+    """Offer a directory to the lines that it is for; what is refused for one is told, and hinders no other."""
+    meant: Sequence[str] = ()
+    with _refusal_told(session):
+        meant = site.trust.lines_claimed(bundle, lines)
+    for line in meant:
+        with _refusal_told(session):
+            await publish_to_line(session, site, line, bundle, Intent.AUTOMATIC)
+
+
+@contextmanager
+def _refusal_told(session: Session) -> Iterator[None]:
     try:
-        site.trust.check_line_claimed(bundle, line)
-        await publish_to_line(session, site, line, bundle, Intent.AUTOMATIC)
+        yield
     except RefusedError as error:
         session.emit(JobFailed(Outcome.REFUSED, error.reason, error.message, error.hint, 0, 0.0))
 
