@@ -243,8 +243,9 @@ class Reconciler:
                 await self._warm_up(session, self._view)
 
     async def _warm_up(self, session: Session, view: View) -> None:
-        # An older control schema lacks what some of the statements name.
-        if self._warm is not session.conn and self._is_done and view.control is Control.CURRENT:
+        # An older control schema lacks what some of the statements name, and who may not write has no use for them.
+        is_apt = view.control is Control.CURRENT and view.survey.standing.may_write
+        if self._warm is not session.conn and self._is_done and is_apt:
             await warm(session, view)
             self._warm = session.conn
 

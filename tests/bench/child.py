@@ -37,6 +37,12 @@ class Child:
         """Begin; the time starts now."""
         os.write(self._go, b".")
 
+    def end(self) -> None:
+        """Kill it, if it has not ended: what is in a session of its own hears of an interruption from here alone."""
+        if self._spawner.poll() is None:
+            os.killpg(self._spawner.pid, signal.SIGKILL)
+            self._spawner.wait()
+
     def wait_for(self, limit: float) -> tuple[int, Turn]:
         """Its exit code and what it used; it is killed after so many seconds."""
         timer = threading.Timer(limit, os.killpg, (self._spawner.pid, signal.SIGKILL))
@@ -45,9 +51,7 @@ class Child:
         try:
             said = os.read(self._told, 256).split()
         except BaseException:
-            # Interrupted: what is in a session of its own hears of it from here alone.
-            os.killpg(self._spawner.pid, signal.SIGKILL)
-            self._spawner.wait()
+            self.end()
             raise
         finally:
             timer.cancel()

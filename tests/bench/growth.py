@@ -25,11 +25,12 @@ def exponent(points: Iterable[tuple[int, float]], noise: float) -> float | None:
 
 
 def growth(what: str, read: Reading, noise: float) -> Goal:
-    """How a reading of the results grows with their targets; those without turns are left out."""
+    """How a reading of the results grows with their targets; nothing is said where one of them failed."""
 
     def measure(results: Results) -> float | None:
-        points = [(each.targets, read(each.turns)) for each in results.values() if each.turns]
-        return exponent(points, noise) if points else None
+        if not results or any(not each.turns for each in results.values()):
+            return None
+        return exponent([(each.targets, read(each.turns)) for each in results.values()], noise)
 
     return Goal(f"{what}, grows by the power of", MOST, measure)
 

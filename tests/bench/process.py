@@ -34,6 +34,10 @@ class Process:
         self._child.begin()
         return self
 
+    def end(self) -> None:
+        """End it, if it has not ended."""
+        self._child.end()
+
     def wait_for(self) -> Turn:
         """Wait for its end.
 

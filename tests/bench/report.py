@@ -86,7 +86,7 @@ def _verdict(goal: dict[str, Any]) -> str:
     if goal["value"] is None:
         return f"- {goal['what']}: not measured"
     word = "reached" if goal["reached"] else "NOT reached"
-    return f"- {goal['what']}: {goal['value']:.3g}; at most {goal['most']:g} is {word}"
+    return f"- {goal['what']}: {goal['value']:.4g}; at most {goal['most']:g} is {word}"
 
 
 def _figure(named: tuple[str, float]) -> str:

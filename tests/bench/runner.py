@@ -25,7 +25,7 @@ _COMMITS = 200
 _GIB = 1024**3
 _NUMBERS = count(1)
 # What a worker or a wait does that does not do its work: the other workloads are measured and reported all the same.
-_IN_VAIN = (AssertionError, OSError, HTTPException, asyncpg.PostgresError, asyncpg.InterfaceError)
+IN_VAIN = (AssertionError, OSError, HTTPException, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 def run(workload: Workload, server: Server, folder: Path) -> list[Result]:
@@ -50,7 +50,7 @@ def _watched(workload: Workload, server: Server, home: Path) -> list[Result]:
             return ready.run(workload.turns - 1, server, home, program, clean())
         migrations = list(workload.load.make())
         return idle.run(workload.seconds, server, home, program, clean(), migrations, TIDEGATE.write)
-    except _IN_VAIN as trouble:
+    except IN_VAIN as trouble:
         return [Result("tidegate run", trouble=str(trouble)[:160] or type(trouble).__name__)]
 
 
@@ -135,14 +135,19 @@ class _Run:
         """Several processes at once: the time until the last one ended, and all have to end well."""
         crowd = [self._ready(self.peer.call) for _ in range(self.peer.crowd)]
         began = time.perf_counter()
-        for process in crowd:
-            process.begin()
         failed, turns = [], []
-        for process in crowd:
-            try:
-                turns.append(process.wait_for())
-            except TroubleError as trouble:
-                failed.append(str(trouble))
+        try:
+            for process in crowd:
+                process.begin()
+            for process in crowd:
+                try:
+                    turns.append(process.wait_for())
+                except TroubleError as trouble:
+                    failed.append(str(trouble))
+        except BaseException:
+            for process in crowd:
+                process.end()
+            raise
         if failed:
             raise TroubleError(f"{len(failed)} of {self.peer.crowd} processes failed: {failed[0]}")
         return Turn(time.perf_counter() - began, sum(turn.cpu for turn in turns), max(turn.memory for turn in turns))

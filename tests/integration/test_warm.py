@@ -2,13 +2,16 @@
 
 import anyio
 import asyncpg
+import pytest
 
+from tests.fixtures.cluster import PASSWORD
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import bundle_of, dump, tables, worker_on
 from worker.jobs.warm import warm
+from worker.postgres.queries import queries
 from worker.postgres.statements import keep
 
-_KEPT = "SELECT count(*) FROM pg_prepared_statements WHERE statement ~ 'raise_fence|pg_try_advisory_lock'"
+_KEPT = "SELECT count(*) FROM pg_prepared_statements WHERE statement ~ "
 _RAISING = """
 CREATE OR REPLACE FUNCTION tidegate.hold_fence(target text, epoch bigint, lock_key bigint) RETURNS void
 LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'rehearsed'; RAISE EXCEPTION 'stale' USING ERRCODE = 'TG001'; END $$
@@ -29,7 +32,8 @@ async def test_a_session_is_prepared_and_has_its_own_lock_timeout_again(database
 
         await warm(worker.session, view)
 
-        assert await worker.session.conn.fetchval(_KEPT) >= 1
+        for part in ("pg_try_advisory_lock", "bundle_file", "'running', t.worker"):
+            assert await worker.session.conn.fetchval(f"{_KEPT} $1", part) >= 1, part
         assert await lock_timeout(worker.session.conn) == _LOCK_TIMEOUT
 
 
@@ -47,6 +51,38 @@ async def test_a_table_that_somebody_holds_costs_a_moment_and_nothing_else(datab
         assert await lock_timeout(worker.session.conn) == _LOCK_TIMEOUT
         await holder.close()
         assert (await worker.up(bundle_of(tables(1, 2)))).version == 2
+
+
+@pytest.mark.parametrize(
+    "hindrance",
+    [
+        "BEGIN; LOCK TABLE tidegate.fence IN ACCESS EXCLUSIVE MODE",
+        "REVOKE EXECUTE ON FUNCTION tidegate.hold_fence FROM {0}",
+        "REVOKE ALL ON tidegate.fence FROM {0}",
+        "REVOKE USAGE ON SCHEMA tidegate FROM {0}",
+    ],
+)
+async def test_a_rehearsal_that_is_hindered_leaves_no_error_in_the_server_s_log(
+    database: Database, hindrance: str
+) -> None:
+    role = f"other_{database.name}"
+    async with worker_on(database) as worker:
+        await worker.up(bundle_of(tables(1)))
+    database.psql(
+        f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'; GRANT USAGE ON SCHEMA tidegate TO {role};"
+        f"GRANT ALL ON ALL FUNCTIONS IN SCHEMA tidegate TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA tidegate TO {role}"
+    )
+    holder, conn = await database.connect(), await asyncpg.connect(database.dsn_as(role))
+    try:
+        await holder.execute(hindrance.format(role))
+        logged = database.server.log().count(" ERROR: ")
+        with anyio.fail_after(_SOON):
+            await conn.execute(queries("target", "tidegate")["rehearse"])
+        assert database.server.log().count(" ERROR: ") == logged
+    finally:
+        await holder.close()
+        await conn.close()
+        database.psql(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 async def test_a_statement_that_the_server_refuses_is_left_to_the_job(database: Database) -> None:

@@ -35,7 +35,7 @@ def _have_streams() -> None:
     """Have the three standard streams, so that what opens next does not get the number of one that was closed."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  it stays open as long as the process
+            setattr(sys, name, open(os.devnull, mode, errors="backslashreplace"))  # noqa: PTH123, SIM115  it stays open as long as the process
 
 
 def _end(code: int) -> NoReturn:

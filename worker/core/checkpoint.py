@@ -12,7 +12,7 @@ class Checkpoint(Enum):
     """The raise of the epoch is committed."""
 
     OPENED = "opened"
-    """The job is open."""
+    """The job is open, and started where there is something to do."""
 
     SENDING = "sending"
     SENT = "sent"

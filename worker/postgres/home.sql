@@ -143,8 +143,9 @@ ON CONFLICT (target_id, bundle_id) DO UPDATE SET bundle_id = excluded.bundle_id
 RETURNING :job_columns;
 
 -- name: start_job
--- The same, started whatever its state was, and told as an event; and what a gate waits for, by the label of each bundle
--- of the line, as JSON.
+-- The same, started whatever its state was, and told as an event. A worker that was overtaken does so too: its fence keeps
+-- it from more, and the next round puts the row right. Also returned is what a gate waits for, by the label of each bundle of
+-- the line, as JSON.
 :opening, started AS (
     INSERT INTO :"schema".job AS j (target_id, bundle_id, state, worker, epoch, attempts, started_at)
     SELECT id, bundle_id, 'running', t.worker, t.epoch, 1, clock_timestamp() FROM t

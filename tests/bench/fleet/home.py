@@ -14,6 +14,7 @@ from tests.bench.growth import memory_grows, time_grows
 from tests.bench.peers import TIDEGATE
 from tests.bench.process import Process, TroubleError, beside, clean
 from tests.bench.results import Goal, Result, Subject, Turn, seconds
+from tests.bench.runner import IN_VAIN
 from tests.fixtures.cluster import Server
 from worker.core.fleet.declared import REGISTERED
 from worker.core.status.fleet_status import TROUBLED
@@ -58,8 +59,9 @@ def run(server: Server, folder: Path, rows: Sequence[int], rounds: int) -> list[
                 for name, turns in _Home(server, folder, count).measure().items():
                     of_count[name].turns += turns
                     of_count[name].load = os.getloadavg()[0]
-        except (TroubleError, asyncpg.PostgresError) as trouble:
-            of_count[_DECLARE].trouble = str(trouble)
+        except (TroubleError, *IN_VAIN) as trouble:
+            for result in of_count.values():
+                result.turns, result.trouble = [], str(trouble)[:160] or type(trouble).__name__
             break
     most = f"tidegate, {max(rows, default=0):,} targets"
     return [(Subject(f"home half: {name}", _goals(name, most)), each) for name, each in results.items()]

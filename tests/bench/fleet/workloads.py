@@ -104,7 +104,9 @@ def _speed_goals(names: Sequence[str], four: float) -> tuple[Goal, ...]:
 
 
 def _worst(results: Results, names: Sequence[str]) -> float | None:
-    walls = [quickest(results[name].turns) for name in names if results[name].turns]
+    if any(not results[name].turns for name in names):
+        return None
+    walls = [quickest(results[name].turns) for name in names]
     return max((more / fewer for fewer, more in pairwise(walls)), default=None)
 
 

@@ -82,6 +82,11 @@ class Standing:
     may_write_table: bool
     intruders: tuple[Intruder, ...] = ()
 
+    @property
+    def may_write(self) -> bool:
+        """Whether the role may write both the control tables and the version table."""
+        return self.may_write_control and self.may_write_table
+
 
 def obstacles_to_looking(at: Standing) -> tuple[Finding, ...]:
     """What keeps the role even from seeing what is applied, or from believing it."""
