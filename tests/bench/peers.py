@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.fixtures.installations import installations
 
 ROOT = Path(__file__).parents[2]
+_FLOORS = Path(__file__).parent / "floor"
 
 
 def _psql_program() -> Path:
@@ -30,19 +31,6 @@ _PLACES = (
     *ROOT.glob(".venv/bench/node_modules/@dbmate/*/bin"),
     ROOT / ".venv/bench/node_modules/.bin",
 )
-_BARE = """\
-import asyncio, os
-import asyncpg
-
-
-async def main():
-    conn = await asyncpg.connect(os.environ["DATABASE_URL"])
-    await conn.fetchval("SELECT 1")
-    await conn.close()
-
-
-asyncio.run(main())
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +86,6 @@ def psql_files(home: Path, migrations: Sequence[Migration]) -> None:
     (home / "all.psql").write_text("".join(lines), encoding="utf-8")
 
 
-def _bare(home: Path, _migrations: Sequence[Migration]) -> None:
-    (home / "bare.py").write_text(_BARE, encoding="utf-8")
-
-
 def _sql_migrate(home: Path, migrations: Sequence[Migration]) -> None:
     files("{version:06}_{name}.sql", "-- +migrate Up\n-- +migrate StatementBegin\n", "-- +migrate StatementEnd\n")(
         home, migrations
@@ -154,6 +138,19 @@ def _graphile(home: Path, migrations: Sequence[Migration]) -> None:
         previous = digest
 
 
+def floor(name: str, program: str, *arguments: str) -> Peer:
+    """A program of `tests/bench/floor` on bare asyncpg, which does one work and nothing besides it.
+
+    It plans, records and checks nothing, and holds no fence: what Tidegate takes beyond it is its own. It is given the
+    folder of the migrations, and the arguments behind that.
+    """
+
+    def call(python: str, home: Path, _url: str) -> list[str]:
+        return [python, str(_FLOORS / f"{program}.py"), str(home), *arguments]
+
+    return Peer(name, "python", files("{version:06}_{name}.sql"), call, "", {"PYTHONPATH": str(ROOT)})
+
+
 def _tidegate(program: str, home: Path, url: str) -> list[str]:
     return [program, "up", "--source", str(home), "--database", url]
 
@@ -167,7 +164,9 @@ TIDEGATE = Peer(
 PSQL = Peer("psql", "psql", psql_files, lambda program, home, url: [
     program, "-Xq", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", str(home / "all.psql"),
 ], "")  # fmt: skip
-BARE = Peer("bare asyncpg", "python", _bare, lambda program, home, _url: [program, str(home / "bare.py")], "")
+BARE = floor("bare asyncpg", "connecting")
+READING = floor("bare asyncpg, files read", "reading")
+APPLYING = floor("bare asyncpg, applying", "applying")
 WAIT = Peer("tidegate wait", "tidegate", GOLANG_FILES, lambda program, home, url: [
     program, "wait", "--timeout", "0", "--source", str(home), "--database", url,
 ], TIDEGATE.recorded, TIDEGATE.environment, _tidegate)  # fmt: skip

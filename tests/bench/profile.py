@@ -74,7 +74,7 @@ class _Turn:
         self._server = server
         self._home = home
         self._migrations = migrations
-        for peer in (TIDEGATE, PSQL, BARE):
+        for peer in (TIDEGATE, PSQL):
             if not (home / peer.program).exists():
                 (home / peer.program).mkdir(parents=True)
                 peer.write(home / peer.program, migrations)
@@ -84,7 +84,7 @@ class _Turn:
         python = BARE.find() or sys.executable
         took = {
             _INTERPRETER: self._process([python, "-c", "pass"], ""),
-            _SCRIPT: self._process([python, str(self._home / BARE.program / "bare.py")], self._database()),
+            _SCRIPT: self._process(BARE.call(python, self._home, ""), self._database()),
             _PSQL: self._process(
                 PSQL.call(str(PROGRAM_PSQL), self._home / PSQL.program, self._url(self._database())), ""
             ),

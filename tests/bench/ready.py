@@ -1,8 +1,8 @@
 """Publish to ready: from the COMMIT of a publication to the end of a waiting `tidegate wait`, and to `/readyz`.
 
 Each publication adds one small migration to a bundle; before it the worker has been idle. The floor is what psql takes
-on an open session for such a file and one commit more, the publisher's, in a database of its own: there its tables are
-no drift. All take turns.
+on an open session for such a file and one commit more, the publisher's; a worker and a gate on bare asyncpg show how
+near to it the driver comes. All take turns.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.bench.ready_floors import bare_worker, psql_session
 from tests.bench.results import Result, Turn
 from tests.bench.worker import ending, quiet, running_worker
 from tests.fixtures.cluster import Server
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     import asyncpg
 
 FLOOR, AT_WAIT, AT_READYZ = "psql, open session", "at tidegate wait", "at /readyz"
+BARE_GATE, BARE_NOTICE = "bare asyncpg, until a process ends", "bare asyncpg, until it is told"
 
-_DATABASE, _FLOORS = "bench_ready", "bench_ready_floor"
+_DATABASE = "bench_ready"
 _IDLE_SECONDS = 0.1
 _LIMIT_SECONDS = 60
 _POLL_SECONDS = 0.001
@@ -37,9 +39,8 @@ _TABLE = "CREATE TABLE {name} (id bigint PRIMARY KEY, name text NOT NULL);\n"
 
 def run(publications: int, server: Server, folder: Path, program: str, environment: Mapping[str, str]) -> list[Result]:
     """So many publications for each of the two ways to wait, and as many turns of the floor."""
-    results = {name: Result(name) for name in (AT_WAIT, AT_READYZ, FLOOR)}
-    for name in (_DATABASE, _FLOORS):
-        server.psql(f"CREATE DATABASE {name} TEMPLATE template0")
+    results = {name: Result(name) for name in (AT_WAIT, AT_READYZ, BARE_GATE, BARE_NOTICE, FLOOR)}
+    server.psql(f"CREATE DATABASE {_DATABASE} TEMPLATE template0")
     settings = {**environment, "DB_URL": server.dsn(_DATABASE, sslmode="disable")}
     folder.mkdir(parents=True)
     first = _lines(1)
@@ -47,12 +48,16 @@ def run(publications: int, server: Server, folder: Path, program: str, environme
     command = [program, "run", "--source", str(folder)]
     with (
         running_worker(command, settings, folder) as (_, port),
-        _Floor(server, folder).opened() as floor,
+        psql_session(server, folder) as psql,
+        bare_worker(server, folder) as bare,
         _Publisher(server).opened() as publisher,
     ):
         for number in range(publications + 1):
+            gate, notice = bare.turn(number + 1, _TABLE.format(name=f"bare_{number}"))
             taken = {
-                FLOOR: floor.turn(number),
+                FLOOR: psql.turn(number, _TABLE.format(name=f"floor_{number}")),
+                BARE_GATE: gate,
+                BARE_NOTICE: notice,
                 AT_WAIT: _at_wait(publisher, server, [program, "wait"], settings),
                 AT_READYZ: _at_readyz(publisher, server, port),
             }
@@ -151,39 +156,3 @@ def _status(connection: http.client.HTTPConnection, path: str) -> int:
     answer = connection.getresponse()
     answer.read()
     return answer.status
-
-
-@dataclass
-class _Floor:
-    """psql on an open session: it runs such a file, and commits once more."""
-
-    server: Server
-    folder: Path
-    _psql: "subprocess.Popen[str] | None" = None
-
-    @contextmanager
-    def opened(self) -> Iterator["_Floor"]:
-        self.server.psql("CREATE TABLE floor_commits (number int)", database=_FLOORS)
-        command = [str(self.server.clients / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1"]
-        with subprocess.Popen(
-            [*command, "-d", self.server.dsn(_FLOORS, sslmode="disable"), "-f", "-"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        ) as self._psql:  # fmt: skip
-            yield self
-            assert self._psql.stdin is not None
-            self._psql.stdin.close()
-
-    def turn(self, number: int) -> float:
-        assert self._psql is not None
-        assert self._psql.stdin is not None
-        assert self._psql.stdout is not None
-        file = self.folder / f"floor_{number}.sql"
-        file.write_text(_TABLE.format(name=f"floor_{number}"), encoding="utf-8")
-        began = time.perf_counter()
-        self._psql.stdin.write(f"\\i {file}\nINSERT INTO floor_commits VALUES ({number});\n\\echo done {number}\n")
-        self._psql.stdin.flush()
-        said = self._psql.stdout.readline()
-        ended = time.perf_counter()
-        if said.strip() != f"done {number}":
-            raise AssertionError(f"psql said {said!r}")
-        return ended - began

@@ -49,11 +49,19 @@ def _workload(workload: Workload | Subject, results: list[Result]) -> dict[str, 
 
 
 def _goal(goal: Goal, results: Results) -> dict[str, Any]:
+    value = _measured(goal.measure, results)
+    reached = value is not None and value <= goal.most
+    return {
+        "what": goal.what, "most": goal.most, "value": value, "reached": reached,
+        "floor": goal.floor, "at_floor": _measured(goal.at_floor, results),
+    }  # fmt: skip
+
+
+def _measured(measure: Callable[[Results], float | None], results: Results) -> float | None:
     try:
-        value = goal.measure(results)
+        return measure(results)
     except KeyError:
-        value = None
-    return {"what": goal.what, "most": goal.most, "value": value, "reached": value is not None and value <= goal.most}
+        return None
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -86,7 +94,8 @@ def _verdict(goal: dict[str, Any]) -> str:
     if goal["value"] is None:
         return f"- {goal['what']}: not measured"
     word = "reached" if goal["reached"] else "NOT reached"
-    return f"- {goal['what']}: {goal['value']:.4g}; at most {goal['most']:g} is {word}"
+    floor = "" if goal["at_floor"] is None else f"; {goal['floor']} is at {goal['at_floor']:.4g}"
+    return f"- {goal['what']}: {goal['value']:.4g}; at most {goal['most']:g} is {word}{floor}"
 
 
 def _figure(named: tuple[str, float]) -> str:

@@ -41,11 +41,16 @@ Results = Mapping[str, Result]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is to be reached: `measure` gives what it comes to, None where that was not measured."""
+    """What is to be reached: `measure` gives what it comes to, None where that was not measured.
+
+    `floor` is the tool that does this work alone and nothing besides, `at_floor` what it comes to with that one.
+    """
 
     what: str
     most: float
     measure: Callable[[Results], float | None]
+    floor: str = ""
+    at_floor: Callable[[Results], float | None] = lambda _results: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +61,17 @@ class Subject:
     goals: tuple[Goal, ...]
 
 
-def ratio(whose: str, of: str, most: float) -> Goal:
+def ratio(whose: str, of: str, most: float, floor: str = "") -> Goal:
     """A tool's median as a multiple of another one's in the same workload."""
+    return Goal(f"{whose}, as a multiple of {of}", most, _multiple(whose, of), floor, _multiple(floor, of))
 
+
+def _multiple(whose: str, of: str) -> Callable[[Results], float | None]:
     def measure(results: Results) -> float | None:
         own, other = results[whose].turns, results[of].turns
         return middle(own) / middle(other) if own and other else None
 
-    return Goal(f"{whose}, as a multiple of {of}", most, measure)
+    return measure
 
 
 def percentile(whose: str, hundredth: int, most: float) -> Goal:

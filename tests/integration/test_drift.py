@@ -140,6 +140,22 @@ BY_HAND = [
     ("ALTER TABLE orders SET UNLOGGED", ["table public.orders changed logged"]),
     ("CREATE TABLE spare (id serial PRIMARY KEY, a int); CREATE INDEX ON spare (a)", ["table public.spare added"]),
     ("CREATE SCHEMA other; CREATE TABLE other.t (a int)", ["schema other added", "table other.t added"]),
+    ("ALTER TYPE mood RENAME VALUE 'glad' TO 'merry'", ["type public.mood changed labels"]),
+    ("CREATE STATISTICS wide ON id, name FROM people", ["statistics public.wide added"]),
+    ("CREATE RULE nothing AS ON DELETE TO people DO INSTEAD NOTHING", ["rule public.people.nothing added"]),
+    ("DROP RULE nothing ON people", ["rule public.people.nothing removed"]),
+    ("ALTER TABLE people REPLICA IDENTITY FULL", ["table public.people changed replica identity"]),
+    ("CREATE TABLE folk (a int)", ["table public.folk added"]),
+    ("ALTER TABLE spare INHERIT folk", ["table public.spare changed inherits"]),
+    ("ALTER TABLE spare NO INHERIT folk", ["table public.spare changed inherits"]),
+    ("ALTER SEQUENCE orders_id_seq OWNED BY folk.a", ["sequence public.orders_id_seq changed on"]),
+    ("DROP POLICY mine ON orders", ["policy public.orders.mine removed"]),
+    ("DROP TRIGGER touch ON people", ["trigger public.people.touch removed"]),
+    ("ALTER FUNCTION touched() RENAME TO felt", ["function public.felt() added", "function public.touched() removed"]),
+    ("DROP STATISTICS wide", ["statistics public.wide removed"]),
+    ("DROP TYPE more.span", ["type more.span removed"]),
+    ("DROP AGGREGATE more.total(int)", ["aggregate more.total(integer) removed"]),
+    ("DROP SCHEMA other CASCADE", ["schema other removed", "table other.t removed"]),
 ]  # fmt: skip
 
 NO_DRIFT = [

@@ -80,3 +80,50 @@ async def test_what_another_job_commits_while_a_fingerprint_is_taken_is_no_drift
     verdict = await find_drift(worker.session, await worker.look())
     assert isinstance(verdict, Drift)
     assert (verdict.bundle, verdict.differences) == ("7.0", ())
+
+
+async def test_objects_are_compared_only_where_a_row_of_the_catalogue_is_new_or_gone(
+    worker: Worker, database: Database
+) -> None:
+    # By hand, so that whoever compares finds that the table is not what it was.
+    await database.execute("UPDATE tidegate.fingerprint_object SET parts = '{}' WHERE kind = 'table'")
+    quiet = await found(worker)
+    for sql in ("INSERT INTO t1 VALUES (1)", "ANALYZE", "VACUUM (FREEZE)"):
+        await database.execute(sql)
+    after_data = await found(worker)
+    await database.execute("CREATE TABLE t9 (a int)")
+    after_change = await found(worker)
+    assert (quiet, after_data) == ([], [])
+    assert after_change == ["table public.t1", "table public.t9"]
+
+
+async def test_what_was_under_way_while_a_fingerprint_was_taken_is_drift_once_it_is_committed(
+    worker: Worker, database: Database
+) -> None:
+    other = await database.connect()
+    await other.execute("BEGIN; CREATE TABLE t8 (a int)")
+    await worker.up(bundle_of(tables(1, 2), "2.0"))
+    before = await found(worker)
+    await other.execute("COMMIT")
+    await other.close()
+    assert before == []
+    assert await found(worker) == ["table public.t8"]
+
+
+async def test_a_role_that_a_policy_names_is_looked_at_each_time(worker: Worker, database: Database) -> None:
+    role = f"reader_{database.name}"
+    database.psql(f"CREATE ROLE {role}")
+    await worker.up(bundle_of({**tables(1), 2: f"CREATE POLICY theirs ON t1 TO {role} USING (true)"}, "2.0"))
+    before = await found(worker)
+    database.psql(f"ALTER ROLE {role} RENAME TO {role}_now")
+    after = await found(worker)
+    database.psql(f"DROP OWNED BY {role}_now; DROP ROLE {role}_now")
+    assert before == []
+    assert after == ["policy public.t1.theirs"]
+
+
+async def found(worker: Worker) -> list[str]:
+    """The objects that differ."""
+    verdict = await find_drift(worker.session, await worker.look())
+    assert isinstance(verdict, Drift), verdict
+    return [str(difference.thing) for difference in verdict.differences]

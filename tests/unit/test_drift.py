@@ -22,7 +22,7 @@ from worker.core.status.fingerprint import (
 
 HERE = Fingerprint("1.0", datetime(2026, 3, 4, tzinfo=UTC), same_server=True)
 ELSEWHERE = Fingerprint("1.0", datetime(2026, 3, 4, tzinfo=UTC), same_server=False)
-STATE = State(HERE, "a", "a", half_done=False, marked=False)
+STATE = State(HERE, "a", "a", half_done=False, marked=False, unchanged=False)
 
 words = st.text("abc", min_size=1, max_size=2)
 parts = st.dictionaries(st.sampled_from(["type", "default", "definition"]), words, max_size=3)
@@ -139,9 +139,9 @@ def test_another_definition_is_another_one_on_another_server_too(here: str, ther
     ("state", "why"),
     [
         (None, "older than fingerprints"),
-        (State(None, None, "a", half_done=False, marked=False), "no fingerprint was taken yet"),
-        (State(HERE, "a", "b", half_done=False, marked=False), "the ledger has moved"),
-        (State(HERE, "a", "a", half_done=True, marked=False), "a migration is under way"),
+        (State(None, None, "a", half_done=False, marked=False, unchanged=False), "no fingerprint was taken yet"),
+        (State(HERE, "a", "b", half_done=False, marked=False, unchanged=False), "the ledger has moved"),
+        (State(HERE, "a", "a", half_done=True, marked=False, unchanged=False), "a migration is under way"),
     ],
 )
 def test_a_difference_is_no_drift_where_the_fingerprint_cannot_be_compared(state: State | None, why: str) -> None:

@@ -323,3 +323,17 @@ def test_after_the_last_down_the_version_table_is_empty() -> None:
 
 def test_after_an_adoption_the_version_table_is_as_it_was() -> None:
     assert after(golang(2), Adopt((entry(1), entry(2)))) == applied(1, 2)
+
+
+@pytest.mark.parametrize("order", OrderPolicy)
+def test_the_ledger_is_gone_through_a_few_times_however_much_it_holds(
+    order: OrderPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    versions = Observed.versions.fget
+    assert versions is not None
+    monkeypatch.setattr(Observed, "versions", property(lambda self: asked.append(self) or versions(self)))
+    many = range(1, 501)
+    decided = plan(a_bundle(*many), applied(*many[:-1]), order, Latest())
+    assert isinstance(decided, Pending)
+    assert len(asked) < 20

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from worker.core.planning.assess import version_table
 from worker.core.planning.readiness import VersionTable
 from worker.core.status.drift import Unknown, Verdict, drift, latest, news
-from worker.core.status.fingerprint import incomparable
+from worker.core.status.fingerprint import agrees, incomparable
 from worker.errors import TidegateError
 from worker.jobs.look import View
 from worker.postgres.catalogue import Catalogue
@@ -29,11 +29,13 @@ async def find_drift(session: Session, view: View) -> Verdict:
 
 
 async def _compared(catalogue: Catalogue) -> Verdict:
+    state = await catalogue.known()
+    why = incomparable(state)
+    if why is not None or state is None or state.fingerprint is None:
+        return Unknown(why or "")
+    if agrees(state):
+        return drift(state.fingerprint, ())
     async with catalogue.looking():
-        state = await catalogue.state()
-        why = incomparable(state)
-        if why is not None or state is None or state.fingerprint is None:
-            return Unknown(why or "")
         found = await catalogue.differences()
         # A job may have committed since the state was read: then what differs is its work.
         if found and await catalogue.state() != state:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from worker.core.events.drift_events import FingerprintSkipped
 from worker.core.planning.plan import Adopt, Effect
 from worker.core.status.drift import Verdict
-from worker.core.status.fingerprint import deviating, incomparable, untouched
+from worker.core.status.fingerprint import agrees, deviating, incomparable, untouched
 from worker.errors import RefusedError, TidegateError
 from worker.jobs.amend import current, holding
 from worker.jobs.drift import find_drift
@@ -29,7 +29,7 @@ async def remember(held: Held, effects: Iterable[Effect]) -> None:
     catalogue = Catalogue(held.session)
     async with _dispensable(held):
         state = await catalogue.known()
-        if state is None or state.fingerprint is None or incomparable(state) is not None:
+        if state is None or state.fingerprint is None or incomparable(state) is not None or agrees(state):
             return
         async with catalogue.looking():
             found = deviating(await catalogue.differences(), state.fingerprint)

@@ -18,8 +18,8 @@ def wanted_of(view: View, site: Site, observed: Observed) -> Wanted | None:
     row = view.wanted
     if row is None:
         return None
-    floor = observed.highest if (site.order or row.order) is OrderPolicy.SKIP else None
-    versions = tuple(v for v in sorted(row.published.checksums) if floor is None or v > floor or v in observed.versions)
+    floor, applied = observed.highest if (site.order or row.order) is OrderPolicy.SKIP else None, observed.versions
+    versions = tuple(v for v in sorted(row.published.checksums) if floor is None or v > floor or v in applied)
     return Wanted(row.published.label, versions, frozenset(row.required), row.serves)
 
 

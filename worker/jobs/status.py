@@ -19,8 +19,8 @@ _STOPPED = frozenset({JobState.FAILED, JobState.REFUSED, JobState.IN_DOUBT})
 def target_status(view: View, panorama: Panorama | None = None) -> TargetStatus:
     """What is known of a target that was looked at."""
     observed, job = view.observation.observed, view.job
-    recorded = observed.recorded
-    pending = [version for version in _versions(view) if version not in observed.versions]
+    recorded, applied = observed.recorded, observed.versions
+    pending = [version for version in _versions(view) if version not in applied]
     names = _names(view)
     return TargetStatus(
         target=view.survey.target.name,
@@ -28,7 +28,7 @@ def target_status(view: View, panorama: Panorama | None = None) -> TargetStatus:
         wanted=None if view.wanted is None else view.wanted.published.label,
         version=None if recorded is None else recorded.version,
         dirty=recorded is not None and recorded.dirty,
-        applied=len(observed.ledger),
+        applied=len(applied),
         pending=tuple(pending),
         state=None if job is None else job.state,
         paused=view.paused,

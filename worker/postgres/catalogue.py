@@ -28,7 +28,7 @@ class Catalogue:
         self._session = session
         self._conn = session.conn
         sql = queries("catalogue", session.control)
-        parts = {f":{name}": sql[name].rstrip() for name in ("catalogue", "ledger")}
+        parts = {f":{name}": sql[name].rstrip() for name in ("catalogue", "ledger", "extent")}
         self._sql = {name: _filled(text, parts) for name, text in sql.items()}
 
     @asynccontextmanager
@@ -66,7 +66,7 @@ class Catalogue:
         if row is None:
             raise AssertionError("the query of the state returns one row")
         taken = None if row["bundle"] is None else Fingerprint(row["bundle"], row["taken_at"], row["same_server"])
-        return State(taken, row["ledger"], row["ledger_now"], row["half_done"], row["marked"])
+        return State(taken, row["ledger"], row["ledger_now"], row["half_done"], row["marked"], row["unchanged"])
 
     async def differences(self) -> tuple[Deviation, ...]:
         """Compare; what agrees does not leave the server."""

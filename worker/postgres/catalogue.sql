@@ -6,17 +6,60 @@ SELECT
     EXISTS (SELECT FROM :"schema".journal) AS half_done,
     EXISTS (SELECT FROM :"schema".fingerprint_object WHERE right_until IS NOT NULL) AS marked,
     f.system_identifier = c.system_identifier AND f.database_oid = d.oid::bigint
-        AND f.server_version = current_setting('server_version_num')::int / 10000 AS same_server
+        AND f.server_version = current_setting('server_version_num')::int / 10000 AS same_server,
+    -- Half the numbers that a row's xid tells apart are far away.
+    coalesce(e.extent = k.extent AND e.youngest > age(k.horizon::xid)
+        AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint - k.horizon::text::bigint BETWEEN 0 AND 1000000000, false)
+        AS unchanged
 FROM (:ledger) AS now
+CROSS JOIN (:extent) AS e
 CROSS JOIN pg_control_system() AS c
 JOIN pg_database AS d ON d.datname = current_database()
-LEFT JOIN :"schema".fingerprint AS f ON true;
+LEFT JOIN :"schema".fingerprint AS f ON true
+-- An older control schema has no such columns.
+CROSS JOIN LATERAL jsonb_to_record(to_jsonb(f)) AS k (horizon xid8, extent bigint);
 
 -- name: ledger
 -- A digest of what is applied, of all targets but the control schema's own two.
 SELECT md5(coalesce(string_agg(l.target || ' ' || l.version, ',' ORDER BY l.target COLLATE "C", l.version), '')) AS ledger
 FROM :"schema".ledger AS l
 WHERE l.target NOT IN (:'schema' || '.target_version', :'schema' || '.home_version')
+
+-- name: extent
+-- How many rows of the system's catalogues the catalogue below is made of, and by how many transactions the youngest one
+-- is behind. Who adds or changes something writes a row, and who drops something leaves fewer. Rows of what the server
+-- brings are not counted, but where few are, nor the server's own bookkeeping, which changes a row in its place. A role's
+-- name is in no catalogue that everybody may read: where a policy names one, nothing is old enough.
+SELECT sum(r.extent)::bigint AS extent, min(r.youngest) AS youngest FROM (
+    SELECT count(*) AS extent, min(age(xmin)) AS youngest FROM pg_class WHERE oid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_attribute WHERE attrelid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_attrdef
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_constraint WHERE oid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_index WHERE indexrelid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_type WHERE oid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_proc WHERE oid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_aggregate WHERE aggfnoid::oid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_rewrite WHERE oid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_depend WHERE refclassid = 'pg_extension'::regclass
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_operator WHERE oid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_opclass WHERE oid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_collation WHERE oid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_ts_config WHERE oid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_ts_dict WHERE oid >= 16384
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_namespace
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_extension
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_inherits
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_sequence
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_trigger
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_policy
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_statistic_ext
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_enum
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_range
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_language
+    UNION ALL SELECT count(*), min(age(xmin)) FROM pg_am
+    UNION ALL SELECT 0, 0 FROM pg_policy WHERE polroles <> '{0}'
+    UNION ALL SELECT count(*), NULL FROM :"schema".fence
+) AS r
 
 -- name: catalogue
 -- Every object of the database that a migration may have made: kind, name and parts, without any OID. Left out are the
@@ -241,13 +284,16 @@ WITH now AS MATERIALIZED (:catalogue), kept AS (
     ON CONFLICT (kind, name) DO UPDATE SET parts = excluded.parts, found = NULL, right_until = NULL
 )
 INSERT INTO :"schema".fingerprint AS f (
-    bundle, target, ledger, system_identifier, database_oid, server_version, epoch, worker)
-SELECT $3, $4, l.ledger, c.system_identifier, d.oid::bigint, current_setting('server_version_num')::int / 10000, $5, $6
+    bundle, target, ledger, system_identifier, database_oid, server_version, epoch, worker, horizon, extent)
+SELECT
+    $3, $4, l.ledger, c.system_identifier, d.oid::bigint, current_setting('server_version_num')::int / 10000, $5, $6,
+    pg_snapshot_xmin(pg_current_snapshot()), e.extent
 FROM (:ledger) AS l
+CROSS JOIN (:extent) AS e
 CROSS JOIN pg_control_system() AS c
 JOIN pg_database AS d ON d.datname = current_database()
 ON CONFLICT (one) DO UPDATE SET
     bundle = excluded.bundle, target = excluded.target, ledger = excluded.ledger,
     system_identifier = excluded.system_identifier, database_oid = excluded.database_oid,
     server_version = excluded.server_version, epoch = excluded.epoch, worker = excluded.worker,
-    taken_at = clock_timestamp();
+    horizon = excluded.horizon, extent = excluded.extent, taken_at = clock_timestamp();

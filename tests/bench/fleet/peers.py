@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench.peers import GOLANG_FILES, Call, Migration, Peer, Writer, files, psql_files
+from tests.bench.peers import GOLANG_FILES, Call, Migration, Peer, Writer, files, floor, psql_files
 
 AT_ONCE = 4
 """Processes of the others, or connections of our one, that work on a fleet at once."""
@@ -34,6 +34,9 @@ _DBMATE_FILES = files("{version:06}_{name}.sql", "-- migrate:up\n", "\n-- migrat
 def of_schemas(name: str = "tidegate", *, connections: int = AT_ONCE, processes: int = 1) -> Peer:
     """Ours, for the schemas of a database: so many connections in each of so many processes."""
     return Peer(name, "tidegate", _fleet(_SCHEMAS, connections), _up, _RECORDED, crowd=processes)
+
+
+FLOOR_OF_SCHEMAS = floor("bare asyncpg", "bringing", SCHEMAS, str(AT_ONCE))
 
 
 def of_databases() -> Peer:

@@ -175,9 +175,9 @@ def _to(
 
 def _ups(bundle: Bundle, observed: Observed, order: OrderPolicy) -> list[Run] | Refused:
     """Everything that is pending; a migration that is half done counts as applied for the order of the others."""
-    begun = _begun(observed.progress)
-    highest = max(observed.versions | begun, default=-1)
-    pending = [m for m in bundle.migrations if m.version not in observed.versions]
+    begun, applied = _begun(observed.progress), observed.versions
+    highest = max(applied | begun, default=-1)
+    pending = [m for m in bundle.migrations if m.version not in applied]
     late = [m for m in pending if m.version < highest and m.version not in begun]
     match order:
         case OrderPolicy.ERROR if late:

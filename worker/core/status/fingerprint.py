@@ -6,7 +6,7 @@ before a job did not get it made right by that job: unless the job itself touche
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.core.pattern import pattern
@@ -48,7 +48,8 @@ class Fingerprint:
 class State:
     """What there is to compare: `ledger` is a digest of what was applied when it was taken, `ledger_now` of now.
 
-    `half_done`: the journal holds something. `marked`: something deviated when the last job began.
+    `half_done`: the journal holds something. `marked`: something deviated when the last job began. `unchanged`: no row
+    of the server's catalogues is newer than the fingerprint, and none is gone; otherwise there may be a difference.
     """
 
     fingerprint: Fingerprint | None
@@ -56,6 +57,12 @@ class State:
     ledger_now: str
     half_done: bool
     marked: bool
+    unchanged: bool = field(compare=False)
+
+
+def agrees(state: State) -> bool:
+    """Tell that a comparison would find nothing, so that there need not be one."""
+    return state.fingerprint is not None and state.unchanged and not state.marked
 
 
 def incomparable(state: State | None) -> str | None:
