@@ -22,8 +22,7 @@ def test_a_worker_that_does_not_start_is_a_result_that_says_so(
     (workload,) = [each for each in quick() if each.kind is Kind.READY]
 
     (result,) = runner.run(workload, server, tmp_path)
-    for left in ("bench_ready", "bench_ready_floor"):
-        server.psql(f"DROP DATABASE {left} WITH (FORCE)")
+    server.psql("DROP DATABASE bench_ready WITH (FORCE)")
 
     assert (result.trouble, result.turns) == ("the worker ended with 1: without a word", [])
 
