@@ -44,14 +44,16 @@ async def see(session: Session, seen: Survey, line: str, name: str | None = None
     `line` is for a target that is not known yet, `name` is what the home half calls it where that is another name.
     """
     target, has_table = seen.target, seen.has_table
-    if session.home is None:
-        both = await _row(session, "sight", target, (target.name, line), has_table=has_table) if seen.has_home else None
-        if both is None:
-            return await _lone(session, seen)
-        there = home = both
-    else:
+    home: Record | None = None
+    if session.home is not None:
         there = await _row(session, "sight_of_target", target, (target.name,), has_table=has_table)
         home = await _row(session.at_home, "sight_of_home", target, (name or target.name, line), has_table=has_table)
+    else:
+        if seen.has_home:
+            home = await _row(session, "sight", target, (target.name, line), has_table=has_table)
+        if home is None:
+            return await _lone(session, seen)
+        there = home
     if home is None or there is None:
         return None
     with credible("the control schema"):
