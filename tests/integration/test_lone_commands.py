@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fixtures.cluster import SUPERUSER
+from tests.fixtures.cluster import PASSWORD, SUPERUSER
 from tests.fixtures.command_line import content
 from tests.fixtures.network import free_port
 from tests.fixtures.processes import StartTidegate
@@ -202,3 +202,22 @@ def test_a_lone_worker_is_told_what_is_in_its_way_and_goes_on_looking(tenant: Te
     worker.terminate()
     assert worker.wait() == 0, worker.report()
     assert "table tidegate.bundle" in told["message"]
+
+
+def test_a_role_that_only_looks_on_is_told_the_truth_and_where_to_publish(tenant: Tenant) -> None:
+    role, psql = f"on_{tenant.database.name}", tenant.database.psql
+    psql(
+        f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'; GRANT USAGE ON SCHEMA tidegate TO {role};"
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA tidegate, public TO {role}"
+    )
+    its, source = {"DB_URL": tenant.database.dsn_as(role)}, str(tenant.folder / "migrations")
+    tenant.migrations(THREE)
+    try:
+        tenant.lone("status", **its).is_fine("said in another database")
+        tenant.lone("up", **its).is_fine("said in another database")
+        tenant.lone("publish", source, **its).is_error(3, "holds no bundles here", "say --fleet FILE; or let")
+        tenant.lone("pause", **its).is_error(3, "is a target of a fleet")
+        tenant.sourced("up", **its).is_error(3, f"but this run acts as {role}")
+    finally:
+        psql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert psql(HOME_TABLES) == ""
