@@ -19,10 +19,12 @@ from worker.bundles.directory import read_directory
 from worker.bundles.shipped import shipped
 from worker.core.bundles.bundle import Bundle, OrderPolicy
 from worker.core.bundles.migration import Migration, Side, parse_file_name
+from worker.core.checks.findings import either
 from worker.core.checks.privileges import missing_grant
 from worker.core.checks.standing import Standing
 from worker.core.events.event import Emitter
 from worker.core.events.events import ControlUpgraded, ReadersDenied
+from worker.core.pattern import pattern
 from worker.core.planning.plan import Latest, Observed, Pending, Refused, Run, UpToDate, after
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.core.value import replace
@@ -40,7 +42,10 @@ if TYPE_CHECKING:
 
 _HALVES = ("target", "home")
 _FIRST_EPOCH = 1
+_AT_A_FLEET = "if this is a fleet's target say --fleet FILE, which makes no such thing here"
+_CREATED = pattern(r'(?m)^CREATE (?:TABLE|VIEW|SEQUENCE|INDEX) (?:""\.)?(\w+)')
 _UNPRIVILEGED = "42501"
+_TAKEN = frozenset({"42P07", "42710", "42723"})
 _NO_OWNER = "must be owner"
 
 
@@ -101,6 +106,8 @@ async def ensure(
         there = ControlVersions(None, None) if made else await _versions(session)
         if covers(session, there):
             return False
+        if not made:
+            await _check_room(session, there)
         try:
             if there.target is None and not is_first:
                 made = await _create(silent, limits, keys, also)
@@ -169,6 +176,30 @@ async def _versions(session: Session) -> ControlVersions:
             row = await session.conn.fetchrow(queries("target", session.control)["control_versions"])
             return ControlVersions(None, None) if row is None else ControlVersions(*row)
     return ControlVersions(None, None)
+
+
+async def _check_room(session: Session, there: ControlVersions) -> None:
+    """Refuse to make a half where something has the name of one of its tables or indexes, before anything is made."""
+    halves = zip(_halves(session), (there.target, there.home), strict=False)
+    names = [name for half, have in halves if have is None for name in _relations(half)]
+    async with told(session, "looking for room in the control schema"):
+        found = await session.conn.fetchrow(queries("target", session.control)["namesakes"], names)
+    if found is not None:
+        kind, name, owner = found
+        alter = f"ALTER {kind.removeprefix('composite ').upper()} {name} RENAME TO …"
+        raise RefusedError(
+            f"the control schema {session.control} needs the name of {kind} {name}, which belongs to role {owner} and "
+            "is not Tidegate's",
+            hint=either(f"rename it: {alter}", "" if there.target is None else _AT_A_FLEET),
+            reason="control_schema",
+        )
+
+
+@cache
+def _relations(half: str) -> tuple[str, ...]:
+    """The names of the tables, views, sequences and indexes that the migrations of one half make."""
+    sides = (migration.up for migration in control_bundle(half, "").migrations)
+    return tuple(name for side in sides if side is not None for name in _CREATED.findall(side.sql))
 
 
 async def _create(session: Session, limits: Limits, keys: Keys, also: tuple[str, ...]) -> int:
@@ -260,6 +291,12 @@ async def _check_readers(session: Session, readers: tuple[str, ...]) -> None:
 
 
 def _refused(session: Session, error: MigrationFailedError) -> RefusedError | MigrationFailedError:
+    if error.failure.sqlstate in _TAKEN:
+        return RefusedError(
+            f"the control schema {session.control} cannot be made: {error.failure.message}",
+            hint="rename what has that name, or move it to another schema: it is not Tidegate's",
+            reason="control_schema",
+        )
     if error.failure.sqlstate != _UNPRIVILEGED:
         return error
     if error.failure.message.startswith(_NO_OWNER):

@@ -1,74 +1,25 @@
 """A fleet's database has the target half of the control schema alone, and lone commands there tell the truth."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.fixtures.cluster import PASSWORD, SUPERUSER
-from tests.fixtures.command_line import Said, call
 from tests.fixtures.fleets import ONE
 from tests.fixtures.network import free_port
 from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database, fresh_database
+from tests.fixtures.tenants import HOME_TABLES, LEDGER, THREE, Tenant
 from worker.control_schema import control_bundle
 
-DOWN = {"0001_a.down.sql": "DROP TABLE a", "0002_b.down.sql": "DELETE FROM a"}
-THREE = {"0003_c.up.sql": "CREATE TABLE c ()"}
 HOME = "SELECT max(version) FROM tidegate.home_version"
-HOME_TABLES = (
-    "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relnamespace = 'tidegate'::regnamespace "
-    "AND relname IN ('bundle', 'bundle_file', 'job', 'job_event', 'target', 'wanted_seq')"
-)
-LEDGER = "SELECT string_agg(version::text, ' ' ORDER BY version) FROM tidegate.ledger WHERE target ~ '^public'"
 LATEST = control_bundle("home", "tidegate").latest
-
-
-@dataclass(frozen=True)
-class Tenant:
-    """A database that a fleet's command has brought to version 2, whose home half lies in another one."""
-
-    database: Database
-    home: Database
-    folder: Path
-
-    def migrations(self, files: dict[str, str]) -> None:
-        for name, sql in files.items():
-            (self.folder / "migrations" / name).write_text(sql)
-
-    def fleet(self, *words: object, **env: str) -> Said:
-        usual = {"DB_URL": self.home.dsn, "DB_SCHEMA_DIR": str(self.folder / "migrations")}
-        return call(*words, "--fleet", self.folder / "fleet.toml", **{**usual, **env})
-
-    def lone(self, *words: object, **env: str) -> Said:
-        """The program aimed at the tenant's database, without the fleet's file and without a directory."""
-        return call(*words, **{"DB_URL": self.database.dsn, **env})
-
-    def sourced(self, *words: object, **env: str) -> Said:
-        return self.lone(*words, DB_SCHEMA_DIR=str(self.folder / "migrations"), **env)
 
 
 def errors(database: Database) -> int:
     """How many errors the server has logged."""
     return database.server.log().count(" ERROR: ")
-
-
-@pytest.fixture
-def far(database: Database) -> Iterator[Database]:
-    with fresh_database(database.server) as other:
-        yield other
-
-
-@pytest.fixture
-def tenant(database: Database, far: Database, tmp_path: Path) -> Tenant:
-    made = Tenant(far, database, tmp_path)
-    (tmp_path / "migrations").mkdir()
-    (tmp_path / "fleet.toml").write_text(f'[[targets]]\ndatabases = ["{far.name}"]\n')
-    made.migrations({**ONE, **DOWN})
-    made.fleet("up").is_fine()
-    return made
 
 
 def test_a_fleet_makes_the_target_half_alone_in_a_target_s_database(tenant: Tenant) -> None:
@@ -208,10 +159,9 @@ def test_a_database_that_has_both_halves_keeps_them(tenant: Tenant) -> None:
 def test_a_role_without_create_is_refused_and_nothing_is_made(
     database: Database, far: Database, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    role: Callable[[str], str] = far.psql
     name = f"poor_{far.name}"
-    role(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'; GRANT ALL ON SCHEMA public TO {name}")
-    request.addfinalizer(lambda: role(f"DROP OWNED BY {name}; DROP ROLE {name}"))
+    far.psql(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'; GRANT ALL ON SCHEMA public TO {name}")
+    request.addfinalizer(lambda: far.psql(f"DROP OWNED BY {name}; DROP ROLE {name}"))
     (tmp_path / "migrations").mkdir()
     (tmp_path / "fleet.toml").write_text('[[targets]]\nname = "far"\ndatabase = { env = "FAR" }\n')
     tenant = Tenant(far, database, tmp_path)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.plans import applied, golang, half_down, half_up
-from tests.fixtures.statuses import HERE
-from worker.core.planning.assess import Wanted, assess, version_table
+from tests.fixtures.statuses import ELSEWHERE, HERE
+from worker.core.planning.assess import Wanted, assess, kept, version_table, wanted_elsewhere
 from worker.core.planning.plan import Observed, VersionRow
 from worker.core.planning.readiness import AtLeast, NotReady, OfBundle, Readiness, Ready, VersionTable, judge
 
@@ -107,3 +107,80 @@ def test_the_gate_opens_for_every_bundle_that_the_row_names_and_no_other(wanted:
         verdict = judge(OfBundle(label), stated, HERE)
         served = wanted.serves is None or max(required) >= wanted.serves
         assert isinstance(verdict, NotReady) is not (versions.issuperset(required) and served)
+
+
+FLEET = replace(WANTED, label="fleet-2")
+"""What a fleet wants, whose home half knows its own labels and no other."""
+
+
+def of_fleet(observed: Observed, wanted: Wanted = FLEET) -> Readiness:
+    """The row as a fleet's job left it."""
+    return assess(wanted, {"fleet-1": (1,), "fleet-2": (1, 2)}, observed, HERE, epoch=3)
+
+
+def labels(observed: Observed, before: Readiness, wanted: Wanted | None = WANTED) -> tuple[str, ...]:
+    return kept(row(observed, wanted), before, BUNDLES).bundles
+
+
+def test_a_label_of_another_home_half_stays_beside_the_own_ones_while_all_that_its_row_stated_is_applied() -> None:
+    assert labels(applied(1, 2), of_fleet(applied(1, 2))) == ("1.3.0", "fleet-1", "fleet-2")
+    assert labels(applied(1, 2, 4), of_fleet(applied(1, 2))) == ("1.3.0", "1.4.0", "fleet-1", "fleet-2")
+
+
+@pytest.mark.parametrize("left", [applied(), applied(1), applied(2, 3, 4)])
+def test_with_a_version_that_is_undone_the_labels_of_another_home_half_go(left: Observed) -> None:
+    assert not [label for label in labels(left, of_fleet(applied(1, 2))) if label in {"fleet-1", "fleet-2"}]
+
+
+def test_a_row_of_another_database_says_nothing_of_this_one() -> None:
+    copied = replace(of_fleet(applied(1, 2)), identity=ELSEWHERE)
+    assert labels(applied(1, 2), copied) == ("1.3.0",)
+    assert wanted_elsewhere(copied, BUNDLES, HERE) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "stays"),
+    [(None, None, True), (2, None, True), (2, 2, True), (2, 1, True), (None, 1, False), (1, 2, False)],
+)
+def test_whether_a_bundle_of_another_home_half_is_still_served_is_not_known_once_the_floor_has_risen(
+    before: int | None, now: int | None, *, stays: bool
+) -> None:
+    stated = labels(applied(1, 2), of_fleet(applied(1, 2), replace(FLEET, serves=before)), replace(WANTED, serves=now))
+    assert ("fleet-2" in stated) is stays
+
+
+def test_a_label_that_is_known_here_too_is_judged_by_its_own_versions() -> None:
+    stated = assess(FLEET, {"1.4.0": (1,)}, applied(1, 2), HERE, epoch=3)
+    assert (stated.bundles, labels(applied(1, 2), stated)) == (("1.4.0",), ("1.3.0",))
+
+
+@given(version_sets, st.lists(version_sets, min_size=1, max_size=6))
+def test_whatever_is_applied_and_undone_a_kept_label_is_met(
+    required: frozenset[int], ways: list[frozenset[int]]
+) -> None:
+    stands = assess(FLEET, {"fleet-2": tuple(required)}, applied(*required), HERE, epoch=3)
+    for versions in ways:
+        stands = kept(row(applied(*versions)), stands, BUNDLES)
+        assert stands == kept(row(applied(*versions)), stands, BUNDLES), "once more it is the same"
+        assert "fleet-2" not in stands.bundles or versions >= required
+
+
+@given(wants(), version_sets)
+def test_with_nothing_wanted_here_a_row_by_another_home_half_stays_as_it_is(wanted: Wanted, versions: set[int]) -> None:
+    observed = applied(*versions)
+    stated = replace(of_fleet(observed, wanted), bundle="fleet-2")
+    again = assess(wanted_elsewhere(stated, BUNDLES, HERE), {}, observed, HERE, epoch=3)
+    # The row holds the lowest version that is waited for, and so the other ones are not known.
+    assert kept(again, stated, {}) == stated
+
+
+def test_what_is_undone_of_what_another_home_half_wants_is_waited_for() -> None:
+    stated = of_fleet(applied(1, 2, 4), replace(FLEET, serves=1))
+    again = assess(wanted_elsewhere(stated, BUNDLES, HERE), BUNDLES, applied(1), HERE, epoch=5)
+    assert (again.bundle, again.lowest_pending, again.deferred, again.serves) == ("fleet-2", 2, (3,), 1)
+    assert judge(AtLeast(1), again, HERE) == Ready()
+
+
+@pytest.mark.parametrize("stated", [None, row(applied(1)), replace(row(applied(1)), bundle=None)])
+def test_a_row_of_this_home_half_tells_of_no_other(stated: Readiness | None) -> None:
+    assert wanted_elsewhere(stated, BUNDLES, HERE) is None

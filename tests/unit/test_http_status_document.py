@@ -107,8 +107,8 @@ def test_what_is_not_known_is_null() -> None:
     assert [document[name] for name in ("running", "database", "job", "lock_wait", "looked_at", "trouble")] == [
         None
     ] * 6
-    unknown = ("state", "readiness", "failure", "job_started_at", "hint", "panorama", "drift")
-    assert [document["targets"][0][name] for name in unknown] == [None] * 7
+    unknown = ("state", "readiness", "failure", "job_started_at", "hint", "elsewhere", "panorama", "drift")
+    assert [document["targets"][0][name] for name in unknown] == [None] * 8
 
 
 def test_drift_is_told_by_names_and_without_definitions() -> None:

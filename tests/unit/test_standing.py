@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.fixtures.standings import FRESH, OWNER, RUNNING
+from worker.core.checks.findings import either
 from worker.core.checks.standing import Owner, Role, Standing, membership, obstacles, obstacles_to_looking, role_option
 from worker.core.connecting.dsn import role_option as parsed_role
 
@@ -52,7 +53,12 @@ def test_a_role_that_was_given_every_right_and_may_not_act_as_the_owner_may_begi
 def test_a_member_that_may_not_act_as_the_owner_is_told_apart_and_how_it_could() -> None:
     owner = Owner("owner", is_member=True, may_act_as=False, is_superuser=False)
     (finding,) = obstacles(replace(RUNNING, role=Role("login", "login", 160_000), control_owner=owner))
-    assert 'GRANT "owner" TO "login" WITH SET TRUE;' in finding.advice
+    assert 'GRANT "owner" TO "login" WITH SET TRUE; or give all of it' in finding.advice
+
+
+@pytest.mark.parametrize("ways", [("GRANT a;", "", "say b", "GRANT c;"), ("GRANT a;", "say b;", "GRANT c")])
+def test_ways_to_mend_something_are_told_apart_by_one_semicolon(ways: tuple[str, ...]) -> None:
+    assert either(*ways) == "GRANT a; or say b; or GRANT c"
 
 
 def test_the_schema_has_an_owner_before_it_has_tables() -> None:

@@ -27,6 +27,7 @@ def lock_wait(*, ours: bool) -> LockWait:
         (a_snapshot(), Tone.GOOD, "Ready", "1.4.0 is applied: 3 migrations, at version 3"),
         (a_snapshot(targets=()), Tone.IDLE, "Looking", "not been read yet"),
         (a_snapshot(a_status(wanted=None)), Tone.IDLE, "Nothing wanted yet", "No bundle is published"),
+        (a_snapshot(a_status(wanted=None, elsewhere="say --fleet")), Tone.IDLE, "Told elsewhere", "home of a fleet"),
         (a_snapshot(database="refused"), Tone.WAITING, "No database", "refused"),
         (a_snapshot(database="refused", looked_at=NOON), Tone.BAD, "No database", "refused"),
         (a_snapshot(draining=True), Tone.BUSY, "Stopping", "it ends now"),

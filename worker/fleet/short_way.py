@@ -17,7 +17,6 @@ from worker.applier.steps import tell_done, works_of
 from worker.core.bundles.bundle import Bundle
 from worker.core.events.event import Outcome
 from worker.core.events.events import JobFinished, JobStarted, ReadinessSet
-from worker.core.planning.assess import assess
 from worker.core.planning.plan import Observed
 from worker.core.planning.readiness import Readiness
 from worker.core.planning.reconcile import Action
@@ -28,7 +27,7 @@ from worker.fleet.steps import Step, steps_of
 from worker.jobs.decide import decide, decide_early
 from worker.jobs.look import View
 from worker.jobs.published import load, place_of
-from worker.jobs.readiness import required_of, wanted_of
+from worker.jobs.readiness import readiness_of, required_of
 from worker.jobs.site import Report, Request, Result, Site
 from worker.jobs.work import work_out
 from worker.postgres.fleet_sight import Recorded, recorded_under
@@ -151,8 +150,7 @@ class ShortWay:
 
     def _row(self, held: Held, view: View, observed: Observed) -> Readiness:
         """The readiness row that is true once the last migration is committed, and with it."""
-        wanted = wanted_of(view, self._site, observed)
-        return assess(wanted, required_of(self._rows), observed, view.survey.identity, held.epoch)
+        return readiness_of(view, self._site, required_of(self._rows), observed, held.epoch)
 
     def _knows(self, view: View) -> bool:
         """Whether nothing is to be learned of how new the wanted bundle is."""

@@ -8,6 +8,7 @@ from worker.core.bundles.bundle import Bundle
 from worker.core.bundles.wanted import Intent
 from worker.core.checkpoint import Checkpoint
 from worker.core.events.events import ReadinessForeign
+from worker.core.planning.plan import Back, To
 from worker.core.planning.reconcile import Action, Insistence
 from worker.core.value import dataclass
 from worker.jobs.control import have_control
@@ -15,7 +16,7 @@ from worker.jobs.decide import Decision, decide, decide_early
 from worker.jobs.look import Control, View, glance, glance_first, is_wanted, look, look_settled, survey_anew
 from worker.jobs.preflight import check_standing
 from worker.jobs.published import learn, load
-from worker.jobs.site import Report, Request, Site
+from worker.jobs.site import Report, Request, Result, Site
 from worker.postgres.home_half import HomeHalf
 from worker.postgres.lock import Held, Keys, hold_raised, raise_fence
 from worker.postgres.session import Session
@@ -92,7 +93,8 @@ class _Bringing:
             await learn(self._session, self._site, view)
             return self._report(view, decision)
         check_standing(view.survey.standing)
-        await have_control(self._session, self._site, view, self._at_hand)
+        if decision.action is not Action.STAMP or view.control is not Control.WITHOUT_HOME:
+            await have_control(self._session, self._site, view, self._at_hand)
         return await self._with_lock(view)
 
     async def _with_lock(self, view: View) -> Report:
@@ -162,7 +164,8 @@ class _Bringing:
     async def _stamp(self, held: Held, view: View) -> None:
         from worker.jobs.execution import Statement  # noqa: PLC0415  the same
 
-        statement = Statement(held, self._site, view, await HomeHalf(held.session, view.line).required())
+        required = await HomeHalf(held.session, view.line).required() if view.has_home else {}
+        statement = Statement(held, self._site, view, required)
         async with fenced(held, "writing readiness"):
             row = await statement.write(view.observation.observed)
         statement.stated(row)
@@ -194,13 +197,19 @@ class _Bringing:
 
     async def _decide(self, view: View) -> Decision:
         early = decide_early(self._site, self._request, view, self._given)
-        if early is not None:
+        if early is not None and not self._is_in_vain(early):
             return early
-        from worker.jobs.work import work_out  # noqa: PLC0415  the same
+        from worker.jobs.work import empty_handed, work_out  # noqa: PLC0415  the same
 
+        if early is not None:
+            raise empty_handed(view)
         bundle = self._given or await self._wanted(view)
         work = await work_out(self._session, self._site, view, bundle, self._request.goal)
         return decide(self._site, self._request, view, self._given, work)
+
+    def _is_in_vain(self, decision: Decision) -> bool:
+        """Tell that what a person would have undone, or reached, cannot even be planned."""
+        return decision.result is Result.NOTHING_WANTED and isinstance(self._request.goal, Back | To)
 
     async def _wanted(self, view: View) -> Bundle:
         """The wanted bundle; its files are read where they are not at hand, and are at hand from then on."""

@@ -40,8 +40,14 @@ def _decision(request: Request, view: View, seen: Seen, work: "Work | None") -> 
     if decided.why is None:
         return Decision(decided.action, Result.UP_TO_DATE, work=work)
     result = Result.NOTHING_WANTED if seen.subject is Subject.NOTHING else Result.LEFT_ALONE
-    why = f"{decided.why} on {view.line}" if seen.subject is Subject.NOTHING else decided.why
+    why = _unwanted(view, decided.why) if seen.subject is Subject.NOTHING else decided.why
     return Decision(decided.action, result, why, work)
+
+
+def _unwanted(view: View, why: str) -> str:
+    if view.elsewhere is None:
+        return f"{why} on {view.line}"
+    return f"what is wanted is said in another database, the home of a fleet: {view.elsewhere}"
 
 
 def _scope(request: Request, view: View) -> Scope:

@@ -11,13 +11,12 @@ from worker.applier.steps import Step, joins
 from worker.core.bundles.bundle import Bundle
 from worker.core.bundles.migration import Direction, Gate
 from worker.core.events.events import LedgerAdopted, ReadinessSet
-from worker.core.planning.assess import assess
 from worker.core.planning.batch import batches, leading
 from worker.core.planning.pace import Pace
 from worker.core.planning.plan import Adopt, Effect, Observed, Pending, Run, after
-from worker.core.planning.readiness import Readiness, served_bundles
+from worker.core.planning.readiness import Readiness
 from worker.jobs.look import View
-from worker.jobs.readiness import wanted_of
+from worker.jobs.readiness import readiness_of
 from worker.jobs.site import Site
 from worker.postgres.faults import FencedError
 from worker.postgres.lock import Held
@@ -40,9 +39,9 @@ class Statement:
         self._required = required
         self._half = TargetHalf(held.session, held.target)
 
-    def still_met(self, versions: frozenset[int]) -> tuple[str, ...]:
-        """Labels of the bundles that are met while these versions are applied."""
-        return served_bundles(self._required, versions, None if self._view.wanted is None else self._view.wanted.serves)
+    def met(self, observed: Observed) -> tuple[str, ...]:
+        """Labels of the bundles that are met where this is so."""
+        return self._row(observed).bundles
 
     async def write(self, observed: Observed) -> Readiness:
         """Write the row inside the caller's fenced transaction, who then says `stated`."""
@@ -66,8 +65,7 @@ class Statement:
         return row
 
     def _row(self, observed: Observed) -> Readiness:
-        wanted = wanted_of(self._view, self._site, observed)
-        return assess(wanted, self._required, observed, self._view.survey.identity, self._held.epoch)
+        return readiness_of(self._view, self._site, self._required, observed, self._held.epoch)
 
     def _tell(self, row: Readiness, seconds: float | None) -> None:
         highest = row.versions[-1] if row.versions else None
@@ -216,9 +214,7 @@ class Execution:
         if effect.direction is Direction.UP:
             return ()
         version = effect.migration.version
-        return (
-            lower_readiness_sql(self._held, version, self._statement.still_met(self.observed.versions - {version})),
-        )
+        return (lower_readiness_sql(self._held, version, self._statement.met(after(self.observed, effect))),)
 
     async def finish(self, pin: str | None) -> Readiness:
         """State what is true at the end; in the same transaction the target is pinned, or let go without a `pin`.

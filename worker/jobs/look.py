@@ -58,6 +58,13 @@ class View:
         return self.control not in {Control.ABSENT, Control.WITHOUT_HOME}
 
     @property
+    def elsewhere(self) -> str | None:
+        """How to ask for what is wanted, and to tell, where that is done at a fleet's home half in another database."""
+        if self.control is not Control.WITHOUT_HOME:
+            return None
+        return f"say --fleet FILE, and for this one --target {self.survey.database}/{self.survey.target.name}"
+
+    @property
     def pinned(self) -> str | None:
         """What pinned the target, if it still counts: a person's later publish lets it go."""
         pinned_at, wanted = self.observation.pinned_at, self.wanted

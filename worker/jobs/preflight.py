@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from worker.core.checks.findings import Finding
+from worker.core.checks.findings import Finding, either
 from worker.core.checks.standing import Standing, obstacles, obstacles_to_a_home, obstacles_to_looking
 from worker.errors import RefusedError
 
@@ -57,9 +57,13 @@ def check_home_publisher(standing: Standing) -> None:
 
 def _leave_to_the_migrator(standing: Standing, findings: tuple[Finding, ...]) -> None:
     if findings:
+        what, fleet = "is not there", ""
+        if standing.lacks_home:
+            what, fleet = "holds no bundles here", "publish at the home of its fleet: say --fleet FILE"
+        way = "let the migrator make it: tidegate admin upgrade; then run the SQL of tidegate admin grants again"
         raise RefusedError(
-            f"the control schema {standing.control} is not there, and role {standing.role} is not to make it",
-            hint="let the migrator make it: tidegate admin upgrade; then run the SQL of tidegate admin grants again",
+            f"the control schema {standing.control} {what}, and role {standing.role} is not to make it",
+            hint=either(fleet, way),
             reason="privilege",
         )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from worker.core.bundles.bundle import OrderPolicy
-from worker.core.planning.assess import Wanted, assess
+from worker.core.planning.assess import Wanted, assess, kept, wanted_elsewhere
 from worker.core.planning.job import JobState
 from worker.core.planning.plan import Observed
 from worker.core.planning.readiness import Readiness, VersionTable
@@ -26,6 +26,18 @@ def wanted_of(view: View, site: Site, observed: Observed) -> Wanted | None:
 def required_of(rows: Iterable[Row]) -> dict[str, tuple[int, ...]]:
     """The versions that a gate waits for, by label."""
     return {row.published.label: row.required for row in rows}
+
+
+def readiness_of(
+    view: View, site: Site, bundles: Mapping[str, tuple[int, ...]], observed: Observed, epoch: int
+) -> Readiness:
+    """The row that states what is true of a target now; `bundles` are what a gate waits for, by label, of its line.
+
+    What the row says by the word of another home half, such as that of a fleet, stays for as long as it is so.
+    """
+    before, here = view.observation.readiness, view.survey.identity
+    wanted = wanted_of(view, site, observed) or wanted_elsewhere(before, bundles, here)
+    return kept(assess(wanted, bundles, observed, here, epoch), before, bundles)
 
 
 def is_settled(view: View, site: Site) -> bool:

@@ -41,6 +41,7 @@ def target_status(view: View, panorama: Panorama | None = None) -> TargetStatus:
         names=tuple(names.get(version, "") for version in pending),
         hint=_text(_said(job).get("hint")) or None,
         panorama=panorama,
+        elsewhere=view.elsewhere,
     )
 
 

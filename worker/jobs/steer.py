@@ -84,10 +84,10 @@ async def known(session: Session, site: Site) -> View:
             hint="tidegate up or tidegate publish creates it; TIDEGATE_SCHEMA names it",
             reason="control_schema",
         )
-    if view.control is Control.WITHOUT_HOME:
+    if view.elsewhere is not None:
         raise RefusedError(
             f"{view.survey.target.name} is a target of a fleet, whose bundles and jobs are in another database",
-            hint=f"say --fleet FILE, and for this one --target {view.survey.database}/{view.survey.target.name}",
+            hint=view.elsewhere,
             reason="control_schema",
         )
     # Where nothing has to be made, no more is asked of the role than what it is about to do.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from worker.core.bundles.bundle import Bundle
+from worker.core.checks.findings import either
 from worker.core.planning.lender import lenders
 from worker.core.planning.plan import Borrowed, Entry, Goal, Plan
 from worker.core.planning.planner import lacking, plan
@@ -50,10 +51,15 @@ async def required_at_hand(session: Session, site: Site, view: View, given: Bund
     """
     bundle = await at_hand(session, site, view, given)
     if bundle is None:
-        raise RefusedError(
-            "no bundle is published, and no directory was given", hint="say --source DIR", reason="no_version"
-        )
+        raise empty_handed(view)
     return bundle
+
+
+def empty_handed(view: View) -> RefusedError:
+    """The error of what cannot be planned: there is no bundle to do it with."""
+    where = "" if view.elsewhere is None else " here, where a fleet's target has none"
+    hint = either("say --source DIR", view.elsewhere or "")
+    return RefusedError(f"no bundle is published{where}, and no directory was given", hint=hint, reason="no_version")
 
 
 async def _borrowed(

@@ -44,21 +44,28 @@ async def see(session: Session, seen: Survey, line: str, name: str | None = None
     `line` is for a target that is not known yet, `name` is what the home half calls it where that is another name.
     """
     target, has_table = seen.target, seen.has_table
-    if session.home is None and seen.has_home:
-        there = home = await _row(session, "sight", target, (target.name, line), has_table=has_table)
-    else:
+    home: Record | None = None
+    if session.home is not None:
         there = await _row(session, "sight_of_target", target, (target.name,), has_table=has_table)
-        if session.home is None:
-            return None if there is None else _lone(there)
         home = await _row(session.at_home, "sight_of_home", target, (name or target.name, line), has_table=has_table)
+    else:
+        if seen.has_home:
+            home = await _row(session, "sight", target, (target.name, line), has_table=has_table)
+        if home is None:
+            return await _lone(session, seen)
+        there = home
     if home is None or there is None:
         return None
     with credible("the control schema"):
         return _sight(there, home)
 
 
-def _lone(there: "Record") -> Sight:
-    """What the target half that a fleet made says by itself."""
+async def _lone(session: Session, seen: Survey) -> Sight | None:
+    """What the target half that a fleet made says by itself; None where a home half was made beside it."""
+    there = await _row(session, "sight_of_target", seen.target, (seen.target.name,), has_table=seen.has_table)
+    # What has the name of a home half's table may be somebody else's.
+    if there is None or (seen.has_home and there["home_half"] is not None):
+        return None
     with credible("the control schema"):
         return Sight(ControlVersions(there["target_half"], None), observation_of(there), None, None, None)
 

@@ -152,6 +152,15 @@ JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
 WHERE p.proowner NOT IN (c.nspowner, c.owner)
 ORDER BY 1;
 
+-- name: namesakes
+-- What lies in the control schema under one of these names: one of it. $1: the names.
+SELECT i.type AS kind, i.identity AS name, pg_get_userbyid(r.relowner)::text AS owner
+FROM pg_class AS r
+JOIN pg_namespace AS n ON n.oid = r.relnamespace AND n.nspname = :'schema'
+CROSS JOIN LATERAL pg_identify_object('pg_class'::regclass, r.oid, 0) AS i
+WHERE r.relname = ANY ($1::text[])
+ORDER BY i.type DESC, r.relname LIMIT 1;
+
 -- name: control_versions
 -- The highest control migration applied, of each half.
 SELECT

@@ -96,7 +96,7 @@ def rows(status: TargetStatus) -> list[tuple[str, str]]:
     lines = [
         ("target", status.target),
         ("line", status.line),
-        ("wanted", status.wanted or "nothing"),
+        ("wanted", status.wanted or _unwanted(status)),
         ("version", ("none" if status.version is None else str(status.version)) + (" (dirty)" if status.dirty else "")),
         ("applied", str(status.applied)),
         ("pending", ", ".join(map(str, status.pending)) or "none"),
@@ -107,3 +107,7 @@ def rows(status: TargetStatus) -> list[tuple[str, str]]:
     lines += [("failed", str(status.failure))] if status.failure else []
     lines += [("refused", status.refusal)] if status.refusal else []
     return lines
+
+
+def _unwanted(status: TargetStatus) -> str:
+    return "nothing" if status.elsewhere is None else f"said in another database, a fleet's home: {status.elsewhere}"

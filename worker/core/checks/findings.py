@@ -30,7 +30,12 @@ class Finding:
     @property
     def hint(self) -> str:
         """What to do, in one line."""
-        return "; or ".join(part.rstrip(";") for part in (self.sql, self.advice) if part)
+        return either(self.sql, self.advice)
+
+
+def either(*ways: str) -> str:
+    """Ways to mend something, in one line; SQL among them may have its semicolon, an empty one is none."""
+    return "; or ".join(way.rstrip(";") for way in ways if way)
 
 
 def error(check: str, message: str, sql: str = "", advice: str = "") -> Finding:

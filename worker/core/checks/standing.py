@@ -6,7 +6,7 @@ make things that the next run may not touch, so it is refused before it changes 
 
 from collections.abc import Iterator
 
-from worker.core.checks.findings import Finding, error
+from worker.core.checks.findings import Finding, either, error
 from worker.core.target import Target, quote_identifier
 from worker.core.value import dataclass
 
@@ -147,14 +147,14 @@ def _foreign(at: Standing, owner: Owner, what: str, give: tuple[str, ...], *, ha
     if owner.name == at.role.name or (has_rights and not owner.is_member):
         return None
     message = f"{what} belongs to role {owner.name}, but this run acts as {at.role}, so two roles would own the schema"
-    return error("owner", message, advice=_or((*_acting(at, owner), *give)))
+    return error("owner", message, advice=either(*_acting(at, owner), *give))
 
 
 def _unseen(at: Standing, owner: Owner, what: str, grant: str) -> Finding:
     """Who was told to act as a role is meant to own everything; another one may only want to look on."""
     message = f"role {at.role} may not read {what}, which belongs to role {owner.name}"
     ways = (*_acting(at, owner), *_taking_over(at)) if at.role.is_switched or owner.may_act_as else ()
-    return error("privilege", message, grant, _or(ways))
+    return error("privilege", message, grant, either(*ways))
 
 
 def _acting(at: Standing, owner: Owner) -> tuple[str, ...]:
@@ -270,10 +270,6 @@ def _read_table(at: Standing) -> str:
 
 def _give_table(at: Standing) -> str:
     return f"ALTER TABLE {at.target.relation} OWNER TO {_quoted(at)};"
-
-
-def _or(ways: tuple[str, ...]) -> str:
-    return "; or ".join(ways)
 
 
 def _table(at: Standing) -> str:

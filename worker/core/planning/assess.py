@@ -1,10 +1,10 @@
 """From the ledger and the line's bundles to the readiness row."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from worker.core.planning.plan import Observed
 from worker.core.planning.readiness import Identity, Readiness, VersionTable, served_bundles
-from worker.core.value import dataclass
+from worker.core.value import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,31 @@ def assess(
         identity=here,
         epoch=epoch,
     )
+
+
+def wanted_elsewhere(row: Readiness | None, known: Collection[str], here: Identity) -> Wanted | None:
+    """What another home half wants of a target that nothing is wanted of here, as far as its row tells.
+
+    `known` are the labels of the bundles of this home half. A row of another server or database tells nothing.
+    """
+    if row is None or row.identity != here or row.bundle is None or row.bundle in known:
+        return None
+    pending = () if row.lowest_pending is None else (row.lowest_pending,)
+    required = frozenset((*row.versions, *pending))
+    return Wanted(row.bundle, tuple(sorted(required.union(row.deferred))), required, row.serves)
+
+
+def kept(row: Readiness, before: Readiness | None, known: Collection[str]) -> Readiness:
+    """The row with those labels of the one before it that are not `known`: they are of another home half's bundles.
+
+    What these require is not known, but was among the versions of the row that named them. So they stay while all of
+    those versions are applied, and while no bundle that is wanted since ends the service of older ones.
+    """
+    if before is None or before.identity != row.identity or not set(before.versions) <= set(row.versions):
+        return row
+    if row.serves is not None and (before.serves is None or before.serves < row.serves):
+        return row
+    return replace(row, bundles=tuple(sorted({*row.bundles, *set(before.bundles).difference(known)})))
 
 
 def version_table(observed: Observed) -> VersionTable:

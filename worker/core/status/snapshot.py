@@ -161,7 +161,8 @@ class TargetStatus:
     """A target as last read; `version` and `dirty` are the version table's, `names` those of what is pending.
 
     `hint` is what to do about a failure or a refusal. `panorama` is None until it was read, and where that cannot be;
-    `drift` is None before the first look.
+    `drift` is None before the first look. `elsewhere` is how to ask a fleet's home what is wanted, where that is not
+    known here.
     """
 
     target: str
@@ -183,6 +184,7 @@ class TargetStatus:
     hint: str | None = None
     panorama: Panorama | None = None
     drift: Verdict | None = None
+    elsewhere: str | None = None
 
     @property
     def upcoming(self) -> tuple[tuple[int, str], ...]:

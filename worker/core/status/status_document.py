@@ -38,6 +38,7 @@ by dots; `[]` stands for each object of a list. A failed statement's text is nev
 | `targets[].applied`, `.pending`, `.names` | how many are applied; versions that are not, and their names |
 | `targets[].state`, `.job_started_at` | of its job |
 | `targets[].paused`, `.refusal`, `.hint` | why it is left alone; why it was refused; what to do about it |
+| `targets[].elsewhere` | null, or how to ask a fleet's home in another database, which says what is wanted here |
 | `targets[].epoch` | of the fence |
 | `targets[].identity` | the server and the database |
 | `targets[].identity.system_identifier` | as text, since it exceeds what a JSON number can safely hold |

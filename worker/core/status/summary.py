@@ -102,6 +102,10 @@ def _of_target(status: TargetStatus) -> Summary | None:
 def _of_readiness(snapshot: Snapshot, requirement: Requirement | None) -> Summary:
     if not snapshot.targets:
         return Summary(Tone.IDLE, "Looking", "The target has not been read yet")
+    elsewhere = next((status.elsewhere for status in snapshot.targets if status.elsewhere is not None), None)
+    if elsewhere is not None:
+        detail = "What is wanted of this target is said in another database, the home of a fleet"
+        return Summary(Tone.IDLE, "Told elsewhere", detail, _sentence(elsewhere))
     if all(status.wanted is None for status in snapshot.targets):
         advice = "tidegate publish DIRECTORY --label LABEL says what to bring it to"
         return Summary(Tone.IDLE, "Nothing wanted yet", "No bundle is published for this line", advice)
