@@ -17,7 +17,16 @@ from worker.core.events.events import (
     LockWaiting,
     WorkerDraining,
 )
-from worker.core.events.migration_events import MigrationFinished, MigrationRetried, MigrationStarted, SegmentFinished
+from worker.core.events.migration_events import (
+    BatchStarted,
+    BatchUndone,
+    MigrationFinished,
+    MigrationRetried,
+    MigrationStarted,
+    PipelineStarted,
+    PipelineStopped,
+    SegmentFinished,
+)
 from worker.core.fleet.count import Count
 from worker.core.planning.job import JobState
 from worker.core.planning.readiness import Readiness
@@ -106,6 +115,10 @@ class Board:
                 self._targets = tuple(map(self._begun, self._targets))
             case JobFinished() | JobFailed():
                 self._job = None
+            case BatchStarted(first, last) | PipelineStarted(first, last) if self._job is not None:
+                self._job = replace(self._job, first=first, last=last)
+            case BatchUndone() | PipelineStopped() | MigrationFinished() if self._job is not None:
+                self._job = replace(self._job, first=None, last=None)
             case _:
                 pass
 

@@ -40,6 +40,7 @@ from worker.jobs.bring import Sights, bring
 from worker.jobs.drift import DriftWatch
 from worker.jobs.look import Control, View, glance, look
 from worker.jobs.readiness import is_settled
+from worker.jobs.retention import Retention
 from worker.jobs.site import Report, Request, Result, Site
 from worker.jobs.status import panorama_of, target_status
 from worker.jobs.warm import warm
@@ -120,6 +121,7 @@ class Reconciler:
         self._draining = False
         self._verdict: Verdict | None = None
         self._drift = DriftWatch(rhythm.drift, rhythm.clock, rhythm.jitter)
+        self._retention = Retention(rhythm.clock, rhythm.jitter)
         self._scope = anyio.CancelScope()
         self._wake, self._woken = anyio.create_memory_object_stream[str](1)
 
@@ -220,6 +222,8 @@ class Reconciler:
             self._board.settled()
             self._tell(report, emit)
         self._is_done = report.result is Result.UP_TO_DATE
+        if self._is_done and known is None and self._may_write:
+            await self._retention.heed(session)
         if report.result is Result.APPLIED:
             self._hints = 0
             # A migration can leave more in a session than a reset finds: the next job begins with a fresh one.
@@ -242,9 +246,13 @@ class Reconciler:
                 self._board.read_besides(self._status(self._view))
                 await self._warm_up(session, self._view)
 
+    @property
+    def _may_write(self) -> bool:
+        return self._view is not None and self._view.survey.standing.may_write
+
     async def _warm_up(self, session: Session, view: View) -> None:
         # An older control schema lacks what some of the statements name, and who may not write has no use for them.
-        is_apt = view.control is Control.CURRENT and view.survey.standing.may_write
+        is_apt = view.control is Control.CURRENT and self._may_write
         if self._warm is not session.conn and self._is_done and is_apt:
             await warm(session, view)
             self._warm = session.conn

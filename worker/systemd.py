@@ -22,7 +22,7 @@ from worker.core.events.events import (
     TargetPaused,
     WorkerDraining,
 )
-from worker.core.events.migration_events import MigrationStarted, SegmentFinished
+from worker.core.events.migration_events import BatchStarted, MigrationStarted, PipelineStarted, SegmentFinished
 from worker.core.planning.job import JobState
 from worker.core.planning.readiness import Requirement
 from worker.core.status.probe import probe
@@ -114,6 +114,8 @@ def status_of(event: Event) -> str | None:
             status = f"waiting for the lock: {event.holder_application} of {event.holder_role} holds it"
         case MigrationStarted():
             status = f"migration {event.version} {event.migration} runs {event.direction}"
+        case BatchStarted(first, last) | PipelineStarted(first, last):
+            status = f"migrations {first} to {last} run up together"
         case SegmentFinished(version, index, segments):
             status = f"migration {version}: {index} of {segments} segments done"
         case JobFailed(outcome=outcome, message=message):

@@ -12,7 +12,7 @@ from tests.fixtures.held import HELD, holding
 from tests.fixtures.network import HOST, free_port, http_get
 from tests.fixtures.pods import is_closed
 from tests.fixtures.servers import Database
-from tests.fixtures.systemd import MACHINE, systemd
+from tests.fixtures.systemd import MACHINE, TIDEGATE, systemd
 from tests.fixtures.tools import tool
 from tests.fixtures.workers import eventually, migrations_in, tables
 from worker.cli.arguments import parse
@@ -21,7 +21,7 @@ from worker.settings.reading import read_settings
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 OURS = ("tidegate.service", "tidegate-up.service")
-TIDEGATE = str(Path(sys.executable).with_name("tidegate"))
+HERE = Path(sys.executable).with_name("tidegate")
 
 
 def installed(folder: Path, *units: str, **places: str | Path) -> Path:
@@ -29,7 +29,7 @@ def installed(folder: Path, *units: str, **places: str | Path) -> Path:
     folder.mkdir()
     for unit in units:
         text = (UNITS / unit).read_text()
-        for name, place in {"/opt/tidegate/bin/tidegate": TIDEGATE, **places}.items():
+        for name, place in {"/opt/tidegate/bin/tidegate": HERE, **places}.items():
             text = text.replace(name, str(place))
         (folder / unit).write_text(text)
     return folder
@@ -135,6 +135,7 @@ def machine(
     }
     (folder / "tidegate.env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     places = {
+        "/opt/tidegate/bin/tidegate": TIDEGATE,
         "/usr/share/app/migrations": MACHINE / "sql",
         "/etc/tidegate": MACHINE,
         "/etc/api": MACHINE,

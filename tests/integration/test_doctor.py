@@ -79,6 +79,21 @@ def test_a_trap_is_found_and_its_sql_takes_it_away(roles: RoleSet, check: str) -
     assert of(examined(**roles.migrating), check) == []
 
 
+def test_a_role_that_may_not_remove_old_events_is_told_the_grant_and_may_migrate(
+    roles: RoleSet, tmp_path: Path
+) -> None:
+    source = files(tmp_path / "m", _1_a="CREATE TABLE a (a int);")
+    call("up", "--source", source, **roles.migrating).is_fine()
+    roles.database.psql(f'REVOKE DELETE ON tidegate.job_event FROM "{roles.owner}"')
+
+    (finding,) = of(examined(**roles.migrating), "events")
+
+    files(tmp_path / "m", _2_b="CREATE TABLE b (a int);")
+    call("up", "--source", source, **roles.migrating).is_fine()
+    roles.database.psql(finding["sql"])
+    assert of(examined(**roles.migrating), "events") == []
+
+
 def test_a_missing_right_stops_the_run_before_anything_is_changed_and_names_the_grant(
     roles: RoleSet, tmp_path: Path
 ) -> None:

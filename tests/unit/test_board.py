@@ -18,7 +18,16 @@ from worker.core.events.events import (
     LockWaiting,
 )
 from worker.core.events.failure import Failure
-from worker.core.events.migration_events import MigrationFinished, MigrationRetried, MigrationStarted, SegmentFinished
+from worker.core.events.migration_events import (
+    BatchStarted,
+    BatchUndone,
+    MigrationFinished,
+    MigrationRetried,
+    MigrationStarted,
+    PipelineStarted,
+    PipelineStopped,
+    SegmentFinished,
+)
 from worker.core.planning.job import JobState
 from worker.core.running.blocking import Blocker, Kind, Waiter
 from worker.core.status.sighting import Progress, Sighting
@@ -65,6 +74,18 @@ def test_a_job_counts_its_migrations_and_the_target_follows_before_it_is_read_ag
     assert replace(job, started_at=NOON) == JobProgress("public.schema_migrations", "1.4.0", 1, 2, NOON)
     assert (target.version, target.applied, target.pending, target.names) == (4, 4, (5,), ("b",))
     assert tell(board, JobFinished(Outcome.SUCCEEDED, 2, 0.1)).snapshot().job is None
+
+
+@pytest.mark.parametrize("event", [BatchStarted(4, 9, 3), PipelineStarted(4, 9, 3)])
+@pytest.mark.parametrize("end", [SUCCEEDED, BatchUndone(4, 9, 3, "42P01"), PipelineStopped(4, 9, 3, 0, "slow")])
+def test_what_goes_together_is_known_by_its_ends_while_it_goes(board: Board, event: Event, end: Event) -> None:
+    assert tell(board, event).snapshot().job is None
+    job = tell(board, JobStarted(3, 4, 9), event).snapshot().job
+    assert job is not None
+    assert (job.first, job.last, job.together) == (4, 9, "4 to 9")
+    job = tell(board, end).snapshot().job
+    assert job is not None
+    assert (job.first, job.last, job.together) == (None, None, "")
 
 
 def test_a_row_that_was_written_counts_before_the_job_has_ended(board: Board) -> None:

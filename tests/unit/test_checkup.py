@@ -56,6 +56,14 @@ def test_objects_are_told_by_owner_with_a_statement_each() -> None:
     assert second.sql == 'ALTER TABLE public.t4 OWNER TO "owner";'
 
 
+def test_a_right_to_remove_old_events_is_missed_by_nobody_who_may_not_write() -> None:
+    lacking = replace(FACTS, may_forget_events=False)
+    (finding,) = told(lacking)
+    assert (finding.severity, finding.sql) == (Severity.WARNING, 'GRANT DELETE ON "tidegate".job_event TO "owner";')
+    onlooker = replace(RUNNING, may_write_control=False)
+    assert "events" not in [each.check for each in told(replace(lacking, standing=onlooker))]
+
+
 @pytest.mark.parametrize(
     ("holds", "is_ours", "check", "ends"),
     [(True, False, "lock", True), (False, False, "lock_waiter", True), (True, True, "lock", False)],

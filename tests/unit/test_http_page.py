@@ -28,7 +28,7 @@ from worker.core.status.drift import Change, Difference, Drift, Unknown
 from worker.core.status.drift import Part as Differing
 from worker.core.status.fingerprint import Thing
 from worker.core.status.fleet_status import AtWork, Halt, Misdeclared, TroubledTarget
-from worker.core.status.snapshot import JobProgress, LockWait, Snapshot, Trouble, Waiting
+from worker.core.status.snapshot import JobProgress, LockWait, Running, Snapshot, Trouble, Waiting
 from worker.http.page import REGIONS, STATIC, render_page, render_regions, static
 
 HOSTILE = "</bdi><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\N{RIGHT-TO-LEFT OVERRIDE}"
@@ -206,6 +206,16 @@ def test_what_runs_is_told_with_its_parts_its_progress_its_waits_and_whom_it_blo
     )
     assert "Keeps waiting 3 sessions web role app backend 8 1.2 s and 2 more" in text
     assert "Up next 1 migration 8 backfill" in text
+
+
+@pytest.mark.parametrize("running", [None, a_running(version=7, waiting=None, blocked=None)], ids=["sent", "batch"])
+def test_what_goes_together_is_told_by_its_first_and_its_last(running: Running | None) -> None:
+    job = JobProgress("public.schema_migrations", "1.5.0", 2, 7, NOON, first=7, last=9)
+    status = a_status(pending=(7, 8, 9, 12), names=("a", "b", "c", "d"), wanted="1.5.0")
+    text = text_of(a_snapshot(status, job=job, running=running), "now")
+    assert "7 to 9 together" in text
+    assert "Up next 1 migration 12 d" in text
+    assert "index_orders" not in text
 
 
 def test_a_failure_is_told_with_its_file_line_message_and_hint() -> None:

@@ -1,14 +1,22 @@
 """What a run is at, as its events tell it."""
 
-import pytest
+from io import StringIO
 
+import pytest
+from rich.console import Console
+
+from worker.cli.progress_screen import picture
 from worker.cli.under_way import UnderWay
 from worker.core.events.event import Event, Outcome
 from worker.core.events.events import GateWaiting, JobStarted, LockAcquired, LockWaiting
 from worker.core.events.migration_events import (
+    BatchStarted,
+    BatchUndone,
     MigrationFinished,
     MigrationRetried,
     MigrationStarted,
+    PipelineStarted,
+    PipelineStopped,
     SegmentFinished,
 )
 from worker.core.running.blocking import Blocker, Kind, Waiter
@@ -33,6 +41,26 @@ def test_only_what_succeeded_counts_as_done() -> None:
     told = after(JobStarted(3, 1, 3), STARTED, finished(Outcome.SUCCEEDED), STARTED, finished(Outcome.FAILED))
 
     assert (told.done, told.total, told.migration) == (1, 3, None)
+
+
+@pytest.mark.parametrize("event", [BatchStarted(2, 9, 5), PipelineStarted(2, 9, 5)])
+@pytest.mark.parametrize(
+    "end", [finished(Outcome.SUCCEEDED), BatchUndone(2, 9, 5, "42P01"), PipelineStopped(2, 9, 5, 0, "slow")]
+)
+def test_what_goes_together_is_named_by_its_first_and_its_last(event: Event, end: Event) -> None:
+    under_way = after(JobStarted(9, 1, 9), STARTED, event)
+    assert under_way.together == "2 to 9"
+    assert "2 to 9 together  0 s" in drawn(under_way)
+
+    under_way.take(end)
+    under_way.take(STARTED)
+    assert "2 b  segment 1 of 3  0 s" in drawn(under_way)
+
+
+def drawn(under_way: UnderWay) -> str:
+    screen = Console(file=StringIO(), width=100)
+    screen.print(picture(under_way, screen.width))
+    return screen.file.getvalue()
 
 
 def test_the_segment_that_runs_is_the_one_behind_the_last_that_is_done() -> None:

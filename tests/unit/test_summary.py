@@ -1,5 +1,7 @@
 """What is said first of a worker: the one thing that matters most, and what to do."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.fixtures.statuses import NOON, a_fleet, a_row, a_running, a_snapshot, a_status
@@ -47,6 +49,12 @@ def lock_wait(*, ours: bool) -> LockWait:
             "2 of 7 migrations",
         ),
         (a_snapshot(job=JOB), Tone.BUSY, "Applying", "2 of 7 migrations of bundle 1.4.0 done"),
+        (
+            a_snapshot(job=replace(JOB, first=3, last=6)),
+            Tone.BUSY,
+            "Applying",
+            "Migrations 3 to 6 go up together; 2",
+        ),
         (a_snapshot(FAILED), Tone.BAD, "A migration failed", "3_a.up.sql:4: no"),
         (a_snapshot(a_status(state=JobState.REFUSED, refusal="no")), Tone.BAD, "Refused", "no"),
         (a_snapshot(a_status(state=JobState.IN_DOUBT, refusal="cut")), Tone.BAD, "In doubt", "cut"),

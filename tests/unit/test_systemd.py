@@ -22,7 +22,7 @@ from worker.core.events.events import (
     TargetPaused,
     WorkerDraining,
 )
-from worker.core.events.migration_events import MigrationStarted, SegmentFinished
+from worker.core.events.migration_events import BatchStarted, MigrationStarted, PipelineStarted, SegmentFinished
 from worker.core.planning.job import JobState
 from worker.core.planning.readiness import AtLeast
 from worker.core.status.snapshot import Snapshot
@@ -116,6 +116,8 @@ def test_a_text_that_is_no_unicode_is_sent_all_the_same(listening: ServiceManage
             "waiting for the lock: migrate of owner holds it",
         ),
         (MigrationStarted(3, "orders", "up", "message", 0), "migration 3 orders runs up"),
+        (BatchStarted(3, 9, 5), "migrations 3 to 9 run up together"),
+        (PipelineStarted(3, 9, 5), "migrations 3 to 9 run up together"),
         (SegmentFinished(3, 1, 4, 0.1), "migration 3: 1 of 4 segments done"),
         (TargetPaused("pinned by goto 2"), "left alone: pinned by goto 2"),
         (LockReleased(1.0), None),

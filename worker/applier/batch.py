@@ -51,9 +51,9 @@ class _Batch:
         limits, first = self._applier.limits, self._works[0]
         patience = Patience(limits.lock_budget * Share.HALF.value, limits.block_budget_ms / 1000 or None)
         attempts = Attempts(first, timeouts_of(limits), patience, self._applier.watch)
-        self._emit(BatchStarted(self._first, self._last, len(self._works)))
-        # What is shown as running is the first one, until all of them are done.
+        # Of each of the others it is told when all of them are done.
         tell_started(self._emit, first)
+        self._emit(BatchStarted(self._first, self._last, len(self._works)))
         segment = next((segment for work in self._works for segment in script_of(work).segments), None)
         with self._applier.watch.migration(self._first) as watched:
             try:

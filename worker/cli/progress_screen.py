@@ -53,7 +53,7 @@ def picture(under_way: UnderWay, width: int) -> RenderableType:
     parts: list[RenderableType] = []
     if under_way.total:
         parts.append(_bar(under_way, min(_BAR, width // 3)))
-    if under_way.migration is not None:
+    if under_way.migration is not None or under_way.together:
         parts.append(_migration(under_way))
     if under_way.progress is not None:
         parts.append(command(under_way.progress, min(_SMALL, width // 6)))
@@ -71,15 +71,14 @@ def _bar(under_way: UnderWay, width: int) -> RenderableType:
 
 
 def _migration(under_way: UnderWay) -> Text:
-    started = under_way.migration
-    if started is None:
-        return Text()
+    started, since = under_way.migration, text(_since(under_way, under_way.migration_began), "dim")
+    if started is None or under_way.together:
+        return cropped(Text.assemble(text(f"{under_way.together} ", "bold"), "together  ", since))
     way = "" if started.direction == Direction.UP.value else " down"
     segment = f"  segment {under_way.segment} of {started.segments}" if started.mode == Mode.JOURNALLED.value else ""
     return cropped(
         Text.assemble(
-            text(f"{started.version}{way} ", "bold"), text(started.migration, "bold"), segment, "  ",
-            text(_since(under_way, under_way.migration_began), "dim"),
+            text(f"{started.version}{way} ", "bold"), text(started.migration, "bold"), segment, "  ", since,
         )
     )  # fmt: skip
 

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from worker.cli.sighting import wait_of
 from worker.core.events.event import Event, Outcome
 from worker.core.events.events import GateOpened, GateWaiting, JobStarted, LockAcquired, LockWaiting
-from worker.core.events.migration_events import MigrationFinished, MigrationRetried, MigrationStarted, SegmentFinished
+from worker.core.events.migration_events import (
+    BatchStarted,
+    BatchUndone,
+    MigrationFinished,
+    MigrationRetried,
+    MigrationStarted,
+    PipelineStarted,
+    PipelineStopped,
+    SegmentFinished,
+)
 from worker.core.status.sighting import Progress, Sighting
 
 
@@ -15,7 +24,8 @@ class UnderWay:
     """What a run is at; times are monotonic seconds, segments count from 1.
 
     `wait` says what is waited for, `holder` who was last seen to hold the table lock that the migration needs, and
-    `progress` how far the server says that a long command has come.
+    `progress` how far the server says that a long command has come. `together` are the ends of those migrations that go
+    in one transaction or one message.
     """
 
     clock: Callable[[], float]
@@ -24,6 +34,7 @@ class UnderWay:
     began: float = 0.0
     migration: MigrationStarted | None = None
     migration_began: float = 0.0
+    together: str = ""
     segment: int = 1
     holder: str = ""
     wait: str = ""
@@ -37,10 +48,14 @@ class UnderWay:
             case MigrationStarted():
                 self.migration, self.segment, self.migration_began = event, 1, self.clock()
                 self.holder, self.wait, self.progress = "", "", None
+            case BatchStarted(first, last) | PipelineStarted(first, last):
+                self.together, self.migration_began = f"{first} to {last}", self.clock()
+            case BatchUndone() | PipelineStopped():
+                self.together = ""
             case SegmentFinished(_, index, segments):
                 self.segment, self.wait, self.progress = min(index + 1, segments), "", None
             case MigrationFinished(outcome=outcome):
-                self.migration, self.wait, self.progress = None, "", None
+                self.migration, self.together, self.wait, self.progress = None, "", "", None
                 self.done += outcome is Outcome.SUCCEEDED
             case MigrationRetried(_, cause, attempt, delay):
                 why = self.holder or f"attempt {attempt} was rolled back ({cause})"

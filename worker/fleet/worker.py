@@ -16,6 +16,7 @@ from worker.fleet.home import Home, HomeSeat, Opening, have_control
 from worker.fleet.seats import PATIENCE, Seats
 from worker.fleet.slots import Slots
 from worker.fleet.terms import Doors, Terms, Until
+from worker.jobs.retention import Retention
 from worker.jobs.roster import Place, Roster, read_roster
 from worker.postgres.fleet import LEASE_SECONDS
 
@@ -42,6 +43,7 @@ class FleetWorker:
         self._home = Home(doors.home)
         self._seats = Seats(doors, terms)
         self._audit = Audit(self._home, self._seats, terms) if terms.until is Until.DONE else None
+        self._retention = Retention(terms.clock, terms.jitter)
         self._roster: Roster | None = None
         self._read_at = 0.0
         self._told: set[str] = set()
@@ -133,11 +135,14 @@ class FleetWorker:
                     await half.renew()
 
     async def _keep(self) -> None:
-        """Find new targets also while a long migration runs."""
+        """Find new targets also while a long migration runs, and have old events removed while none does."""
         while True:
             await anyio.sleep(self._terms.poll)
             with suppress(TidegateError):
                 await self._declare()
+                if self.slots.is_idle:
+                    async with self._home.half() as half:
+                        await self._retention.heed(half.session)
             self.slots.stir()
 
     async def _declare(self) -> None:

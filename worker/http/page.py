@@ -14,7 +14,7 @@ from markupsafe import Markup
 from worker.core.planning.job import JobState
 from worker.core.planning.readiness import Requirement
 from worker.core.status.drift import Unknown, Verdict
-from worker.core.status.snapshot import BundleStatus, Panorama, Running, Snapshot, Step, TargetStatus
+from worker.core.status.snapshot import BundleStatus, Panorama, Snapshot, Step, TargetStatus
 from worker.core.status.summary import summarise
 from worker.core.status.tone import Summary, Tone
 from worker.http import fleet_page, words
@@ -117,10 +117,16 @@ def _last_done(status: TargetStatus) -> BundleStatus | None:
     return max(done, key=lambda bundle: bundle.finished_at or bundle.published_at, default=None)
 
 
-def _upcoming(status: TargetStatus, running: Running | None) -> list[tuple[int, str]]:
+def _upcoming(status: TargetStatus, snapshot: Snapshot) -> list[tuple[int, str]]:
     """What is pending and does not run yet."""
-    now = None if running is None else running.version
-    return [(version, name) for version, name in status.upcoming if version != now]
+    return [(version, name) for version, name in status.upcoming if not _runs(version, snapshot)]
+
+
+def _runs(version: int, snapshot: Snapshot) -> bool:
+    running, job = snapshot.running, snapshot.job
+    if job is not None and job.first is not None and job.last is not None and job.first <= version <= job.last:
+        return True
+    return running is not None and running.version == version
 
 
 def _is_unknown(drift: Verdict) -> bool:

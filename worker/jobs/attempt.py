@@ -91,11 +91,29 @@ class Attempt:
                 await self._home.ensure_target(name)
             return await self._required()
         if isinstance(self._plan, Pending) and _is_agreed(request, self._plan):
-            self._job, required = await self._home.start_job(name, wanted.published.id, self._held.epoch)
+            self._job, required = await self._start(name, wanted.published.id)
         else:
             self._job, required = await self._home.open_job(name, wanted.published.id), await self._required()
         self._session = self._session.bind(job=self._job.id)
         return required
+
+    async def _start(self, name: str, bundle_id: int) -> tuple[Job, dict[str, tuple[int, ...]]]:
+        try:
+            return await self._home.start_job(name, bundle_id, self._held.epoch)
+        except BaseException as error:
+            # The server may have started it, though nobody was told. What it refused was not started.
+            if isinstance(error, ConnectionLostError) or not isinstance(error, TidegateError):
+                with anyio.move_on_after(_RECORD_SECONDS, shield=True):
+                    await self._start_cut(name, bundle_id, error)
+            raise
+
+    async def _start_cut(self, name: str, bundle_id: int, error: BaseException) -> None:
+        """Have a cancelled start wait for the next round, which mends also what is left by a lost connection."""
+        if not isinstance(error, ConnectionLostError):
+            with suppress(TidegateError):
+                self._job = await self._home.open_job(name, bundle_id)
+                await self._move(JobEvent.INTERRUPT, 0)
+        self._session.emit(JobFinished(Outcome.INTERRUPTED, 0, self._seconds))
 
     def _is_job(self, request: Request) -> bool:
         return request.goal == LATEST and request.pin is None and is_wanted(self._view, self._bundle)

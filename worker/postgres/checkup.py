@@ -58,6 +58,7 @@ class _Reading:
             ),
             missing_readers=missing,
             denied_readers=denied,
+            may_forget_events=row["may_forget_events"],
         )
 
     async def _objects(self) -> tuple[ForeignObject, ...]:

@@ -17,7 +17,11 @@ SELECT
     EXISTS (
         SELECT FROM pg_namespace AS n, aclexplode(n.nspacl) AS a
         WHERE n.nspname = $1 AND a.grantee = 0 AND a.privilege_type = 'CREATE'
-    ) AS is_open_to_public;
+    ) AS is_open_to_public,
+    NOT EXISTS (
+        SELECT FROM pg_class AS r JOIN pg_namespace AS n ON n.oid = r.relnamespace
+        WHERE n.nspname = :'schema' AND r.relname = 'job_event' AND NOT has_table_privilege(r.oid, 'DELETE')
+    ) AS may_forget_events;
 
 -- name: foreign_objects
 -- What belongs to a role whose rights the acting one does not have, or, in the control schema and of the version table,

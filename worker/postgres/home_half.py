@@ -292,11 +292,6 @@ class HomeHalf:
         async with told(self._session, "waking the workers"):
             await self._conn.execute("SELECT pg_notify($1, $2)", self._channel, self._line)
 
-    async def forget_events(self) -> None:
-        """Remove job events that are older than ninety days."""
-        async with told(self._session, "forgetting old events"):
-            await self._conn.execute(self._sql["forget_events"])
-
 
 def job_queries(control: str) -> tuple[str, ...]:
     """What a job that has something to do asks of the home half."""

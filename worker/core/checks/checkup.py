@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from worker.core.checks.findings import Finding, error, fine, warning
+from worker.core.checks.privileges import grant_of_forgetting
 from worker.core.checks.standing import Standing, obstacles, obstacles_to_looking
 from worker.core.target import quote_identifier
 from worker.core.value import dataclass
@@ -75,6 +76,7 @@ class Facts:
     indexes: tuple[InvalidIndex, ...] = ()
     missing_readers: tuple[str, ...] = ()
     denied_readers: tuple[str, ...] = ()
+    may_forget_events: bool = True
 
 
 def examine(facts: Facts) -> tuple[Finding, ...]:
@@ -91,6 +93,7 @@ def examine(facts: Facts) -> tuple[Finding, ...]:
         *_objects(facts),
         *map(_readers, facts.missing_readers),
         *_denied_readers(facts),
+        *_events(facts),
         *(_setting(at, each) for each in facts.settings if each.value != _WHY[each.name][0]),
         *map(_session, facts.sessions),
         *map(_index, facts.indexes),
@@ -180,6 +183,17 @@ def _denied_readers(facts: Facts) -> Iterator[Finding]:
             "readers",
             f"role {name} of TIDEGATE_READERS may not read readiness, so its gate stays closed",
             f"GRANT USAGE ON SCHEMA {control} TO {role}; GRANT SELECT ON {control}.readiness TO {role};",
+        )
+
+
+def _events(facts: Facts) -> Iterator[Finding]:
+    """A role that may not write runs no job, and has nothing to remove."""
+    at = facts.standing
+    if at.may_write_control and not facts.may_forget_events:
+        yield warning(
+            "events",
+            f"role {at.role.name} may not remove events of jobs that are older than ninety days, so that they stay",
+            grant_of_forgetting(at.control, at.role.name),
         )
 
 

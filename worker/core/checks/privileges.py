@@ -46,6 +46,11 @@ def missing_grant(message: str, role: str) -> str | None:
     return None
 
 
+def grant_of_forgetting(control: str, role: str) -> str:
+    """The SQL that lets a role remove old events of jobs."""
+    return f"GRANT DELETE ON {quote_identifier(control)}.job_event TO {quote_identifier(role)};"
+
+
 def _owned(kind: str, name: str) -> str:
     """The object as SQL: the server quotes a type itself, and names a function as the statement did, unquoted."""
     match kind:

@@ -221,6 +221,17 @@ class JobFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class JobEventsKept(Event):
+    """Rows of job_event stay for longer than ninety days, since the worker's role may not remove them.
+
+    `grant` is for the owner to run.
+    """
+
+    level: ClassVar[Level] = Level.WARNING
+    grant: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadinessSet(Event):
     """The readiness row was written; `publish_to_ready_seconds` is None where nothing was published for it."""
 

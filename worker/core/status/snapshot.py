@@ -68,13 +68,23 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """The job that this worker is at: so many of its migrations are done."""
+    """The job that this worker is at: so many of its migrations are done.
+
+    `first` and `last` are the ends of those that go together now, in one transaction or one message.
+    """
 
     target: str
     bundle: str
     done: int
     total: int
     started_at: datetime
+    first: int | None = None
+    last: int | None = None
+
+    @property
+    def together(self) -> str:
+        """Which go together now, empty where none do."""
+        return "" if self.last is None else f"{self.first} to {self.last}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ by dots; `[]` stands for each object of a list. A failed statement's text is nev
 | `trouble.reason`, `.message`, `.hint`, `.since` | a stable word, why, what to do, since when |
 | `job` | null, or the job that this worker is at |
 | `job.target`, `.bundle`, `.done`, `.total`, `.started_at` | where, what, and how many of its migrations are done |
+| `job.first`, `.last` | null, or the ends of those that go together now, in one transaction or one message |
 | `running` | null, or the migration that runs |
 | `running.version`, `.name`, `.direction`, `.mode` | which, up or down, and how |
 | `running.segment`, `.segments`, `.statements` | part that runs, parts, and statements of the file |

@@ -43,6 +43,7 @@ def _of_work(snapshot: Snapshot) -> Summary | None:
     if job is None and running is None:
         return None
     what = "" if running is None else f"Migration {_named(running)} goes {running.direction}"
+    what = f"Migrations {job.together} go up together" if job is not None and job.together else what
     done = "" if job is None else f"{job.done} of {_count(job.total, 'migration')} of bundle {job.bundle} done"
     return Summary(Tone.BUSY, "Applying", "; ".join(filter(None, (what, done))))
 
