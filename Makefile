@@ -64,7 +64,7 @@ picture: $(READY) tools ## take the picture of the status page for the README
 peers: tools ## install what `make bench` compares with, into .venv/bench
 	tests/bench/install
 
-bench: peers ## measure against other tools, and draw it into build/bench, in 20 minutes; ONLY=words ROUNDS=n for less
+bench: peers ## measure against other tools, and draw it into build/bench, in 22 minutes; ONLY=words ROUNDS=n for less
 	$(BIN)/python -m tests.bench full --only "$(ONLY)" $(if $(ROUNDS),--rounds $(ROUNDS))
 	$(VENV)/bench/bin/python tests/bench/plot.py build/bench/report.json build/bench/report.svg
 

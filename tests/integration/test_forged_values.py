@@ -65,6 +65,7 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "text": TEXTS,
     "bigint": LARGE.map(str),
     "integer": NUMBERS.map(str),
+    "xid8": st.sampled_from(["0", "3", "4294967296", "18446744073709551615"]),
     "boolean": st.sampled_from(["true", "false"]),
     "timestamp with time zone": TIMES,
     "double precision": st.sampled_from(["NaN", "Infinity", "-Infinity", "1e308", "-1"]),

@@ -9,7 +9,7 @@ SELECT
         AND f.server_version = current_setting('server_version_num')::int / 10000 AS same_server,
     -- Half the numbers that a row's xid tells apart are far away.
     coalesce(e.extent = k.extent AND e.youngest > age(k.horizon::xid)
-        AND pg_snapshot_xmax(pg_current_snapshot())::text::bigint - k.horizon::text::bigint BETWEEN 0 AND 1000000000, false)
+        AND pg_snapshot_xmax(pg_current_snapshot())::text::numeric - k.horizon::text::numeric BETWEEN 0 AND 1000000000, false)
         AS unchanged
 FROM (:ledger) AS now
 CROSS JOIN (:extent) AS e
