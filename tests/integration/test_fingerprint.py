@@ -122,6 +122,15 @@ async def test_a_role_that_a_policy_names_is_looked_at_each_time(worker: Worker,
     assert after == ["policy public.t1.theirs"]
 
 
+async def test_on_another_server_no_row_is_known_to_be_older(worker: Worker, database: Database) -> None:
+    await database.execute("ALTER TABLE t1 ADD COLUMN by_hand int")
+    await database.execute(
+        "UPDATE tidegate.fingerprint SET system_identifier = 1, horizon = pg_snapshot_xmax(pg_current_snapshot()), "
+        "extent = extent + 1"
+    )
+    assert await found(worker) == ["column public.t1.by_hand"]
+
+
 async def found(worker: Worker) -> list[str]:
     """The objects that differ."""
     verdict = await find_drift(worker.session, await worker.look())
