@@ -80,6 +80,19 @@ def test_a_lone_force_leaves_standing_what_the_fleet_wants_and_serves(tenant: Te
     assert tenant.database.psql(ROW) == "2.0|{1}|2|2|"
 
 
+def test_the_fleet_opens_its_gates_again_once_what_a_lone_force_took_away_is_back(tenant: Tenant) -> None:
+    (label,) = labels(tenant.database)
+    tenant.lone("force", "1").is_fine("version 1")
+    tenant.lone("force", "2").is_fine("version 2")
+    assert labels(tenant.database) == set()
+
+    tenant.fleet("resume", "--target", f"{tenant.database.name}/public.schema_migrations").is_fine()
+    tenant.fleet("up").is_fine()
+
+    assert labels(tenant.database) == {label}
+    tenant.lone("wait", "--bundle", label, "--timeout", "0").is_fine()
+
+
 def test_a_row_that_a_lone_command_finds_to_be_stale_is_stated_anew_in_the_fleet_s_words(
     tenant: Tenant, label: str
 ) -> None:

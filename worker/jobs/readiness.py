@@ -44,17 +44,19 @@ def is_settled(view: View, site: Site) -> bool:
     """Tell that there is nothing to do: the job ended well, and the row is complete and what would be written now.
 
     That holds without the bundle's files: the row was written after a plan of this very bundle, which never changes and
-    does not contradict the ledger. `bundles` is not compared, for it changes only together with what is wanted or what
-    is applied.
+    does not contradict the ledger. Of `bundles` the wanted one alone is compared: the others change only together with
+    it, or with what is applied; but a command that knew nothing of any may have written the row.
     """
     row, observed = view.observation.readiness, view.observation.observed
     if row is None or view.wanted is None or view.job is None or view.job.state is not JobState.SUCCEEDED:
         return False
-    now = assess(wanted_of(view, site, observed), {}, observed, view.survey.identity, row.epoch)
+    own = required_of((view.wanted,))
+    now = assess(wanted_of(view, site, observed), own, observed, view.survey.identity, row.epoch)
     complete = now.lowest_pending is None and not now.deferred and observed.progress is None
     return (
         complete
         and now.version_table is VersionTable.CLEAN
+        and set(now.bundles) <= set(row.bundles)
         and replace(now, bundles=row.bundles) == row
         and not _is_contradicted(view.wanted.published.checksums, observed)
     )
