@@ -294,7 +294,8 @@ def _readiness(row: "Record") -> Readiness:
         versions=tuple(map(int, row["r_versions"])),
         lowest_pending=row["r_lowest_pending"],
         deferred=tuple(map(int, row["r_deferred"])),
-        bundles=tuple(row["r_bundles"]),
+        # An array's elements may be null, or arrays; no label is.
+        bundles=tuple(label for label in row["r_bundles"] if isinstance(label, str)),
         serves=row["r_serves"],
         version_table=VersionTable(row["r_version_table"]),
         identity=Identity(row["r_system"], row["r_database"]),
