@@ -14,6 +14,7 @@ from tests.fixtures.sites import Worker, bundle_of, tables, worker_on
 from worker.core.events.drift_events import FingerprintSkipped
 from worker.core.status.drift import Drift, Unknown
 from worker.jobs.drift import find_drift
+from worker.postgres.queries import queries
 
 
 @pytest.fixture
@@ -126,9 +127,22 @@ async def test_on_another_server_no_row_is_known_to_be_older(worker: Worker, dat
     await database.execute("ALTER TABLE t1 ADD COLUMN by_hand int")
     await database.execute(
         "UPDATE tidegate.fingerprint SET system_identifier = 1, horizon = pg_snapshot_xmax(pg_current_snapshot()), "
-        "extent = extent + 1"
+        "extent = extent + 1, taken_in = pg_current_xact_id()"
     )
     assert await found(worker) == ["column public.t1.by_hand"]
+
+
+async def test_a_fingerprint_that_an_older_program_took_has_its_objects_compared(
+    worker: Worker, database: Database
+) -> None:
+    await database.execute("DROP TABLE t1; CREATE TABLE t7 (id bigint PRIMARY KEY)")
+    # It leaves the columns standing that it does not know; here they would say that nothing has changed since.
+    forged = "horizon = pg_snapshot_xmax(pg_current_snapshot()), taken_in = '3', extent = "
+    extent = queries("catalogue", "tidegate")["extent"]
+    await database.execute(f"UPDATE tidegate.fingerprint SET {forged} (SELECT e.extent FROM ({extent}) AS e)")
+    assert await found(worker) == ["table public.t1", "table public.t7"]
+    await database.execute("UPDATE tidegate.fingerprint SET taken_in = pg_current_xact_id()")
+    assert await found(worker) == []
 
 
 async def found(worker: Worker) -> list[str]:

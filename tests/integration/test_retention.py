@@ -99,6 +99,7 @@ async def test_a_connection_that_is_lost_meanwhile_is_no_error(database: Databas
         await keeper.after(3600)
 
         assert worker.recorded.of(JobEventsKept) == []
+        assert worker.session.conn.is_closed()
     assert database.psql(OLD) != "0"
 
 

@@ -29,14 +29,12 @@ async def find_drift(session: Session, view: View) -> Verdict:
 
 
 async def _compared(catalogue: Catalogue) -> Verdict:
-    state = await catalogue.known()
-    why = incomparable(state)
-    if why is not None or state is None or state.fingerprint is None:
-        return Unknown(why or "")
-    if agrees(state):
-        return drift(state.fingerprint, ())
     async with catalogue.looking():
-        found = await catalogue.differences()
+        state = await catalogue.state()
+        why = incomparable(state)
+        if why is not None or state is None or state.fingerprint is None:
+            return Unknown(why or "")
+        found = () if agrees(state) else await catalogue.differences()
         # A job may have committed since the state was read: then what differs is its work.
         if found and await catalogue.state() != state:
             return Unknown("a job ended while the catalogue was compared")

@@ -8,7 +8,7 @@ SELECT
     f.system_identifier = c.system_identifier AND f.database_oid = d.oid::bigint
         AND f.server_version = current_setting('server_version_num')::int / 10000 AS same_server,
     -- Half the numbers that a row's xid tells apart are far away.
-    coalesce(e.extent = k.extent AND e.youngest > age(k.horizon::xid)
+    coalesce(f.xmin = k.taken_in::xid AND e.extent = k.extent AND e.youngest > age(k.horizon::xid)
         AND pg_snapshot_xmax(pg_current_snapshot())::text::numeric - k.horizon::text::numeric BETWEEN 0 AND 1000000000, false)
         AS unchanged
 FROM (:ledger) AS now
@@ -17,7 +17,7 @@ CROSS JOIN pg_control_system() AS c
 JOIN pg_database AS d ON d.datname = current_database()
 LEFT JOIN :"schema".fingerprint AS f ON true
 -- An older control schema has no such columns.
-CROSS JOIN LATERAL jsonb_to_record(to_jsonb(f)) AS k (horizon xid8, extent bigint);
+CROSS JOIN LATERAL jsonb_to_record(to_jsonb(f)) AS k (horizon xid8, extent bigint, taken_in xid8);
 
 -- name: ledger
 -- A digest of what is applied, of all targets but the control schema's own two.
@@ -29,7 +29,8 @@ WHERE l.target NOT IN (:'schema' || '.target_version', :'schema' || '.home_versi
 -- How many rows of the system's catalogues the catalogue below is made of, and by how many transactions the youngest one
 -- is behind. Who adds or changes something writes a row, and who drops something leaves fewer. Rows of what the server
 -- brings are not counted, but where few are, nor the server's own bookkeeping, which changes a row in its place. A role's
--- name is in no catalogue that everybody may read: where a policy names one, nothing is old enough.
+-- name is in no catalogue that everybody may read: where a policy names one, nothing is old enough. What a superuser takes
+-- out of pg_catalog is not seen until something else changes.
 SELECT sum(r.extent)::bigint AS extent, min(r.youngest) AS youngest FROM (
     SELECT count(*) AS extent, min(age(xmin)) AS youngest FROM pg_class WHERE oid >= 16384
     UNION ALL SELECT count(*), min(age(xmin)) FROM pg_attribute WHERE attrelid >= 16384
@@ -284,10 +285,11 @@ WITH now AS MATERIALIZED (:catalogue), kept AS (
     ON CONFLICT (kind, name) DO UPDATE SET parts = excluded.parts, found = NULL, right_until = NULL
 )
 INSERT INTO :"schema".fingerprint AS f (
-    bundle, target, ledger, system_identifier, database_oid, server_version, epoch, worker, horizon, extent)
+    bundle, target, ledger, system_identifier, database_oid, server_version, epoch, worker, horizon, extent,
+    taken_in)
 SELECT
     $3, $4, l.ledger, c.system_identifier, d.oid::bigint, current_setting('server_version_num')::int / 10000, $5, $6,
-    pg_snapshot_xmin(pg_current_snapshot()), e.extent
+    pg_snapshot_xmin(pg_current_snapshot()), e.extent, pg_current_xact_id()
 FROM (:ledger) AS l
 CROSS JOIN (:extent) AS e
 CROSS JOIN pg_control_system() AS c
@@ -296,4 +298,4 @@ ON CONFLICT (one) DO UPDATE SET
     bundle = excluded.bundle, target = excluded.target, ledger = excluded.ledger,
     system_identifier = excluded.system_identifier, database_oid = excluded.database_oid,
     server_version = excluded.server_version, epoch = excluded.epoch, worker = excluded.worker,
-    horizon = excluded.horizon, extent = excluded.extent, taken_at = clock_timestamp();
+    horizon = excluded.horizon, extent = excluded.extent, taken_in = excluded.taken_in, taken_at = clock_timestamp();
