@@ -38,7 +38,7 @@ from worker.errors import (
 )
 from worker.jobs.bring import Sights, bring
 from worker.jobs.drift import DriftWatch
-from worker.jobs.look import Control, View, glance, look
+from worker.jobs.look import Control, View, glance, glance_whole, look
 from worker.jobs.readiness import is_settled
 from worker.jobs.retention import Retention
 from worker.jobs.site import Report, Request, Result, Site
@@ -207,7 +207,8 @@ class Reconciler:
         if source not in {"poll", "notify"} or (source == "poll" and self._glances >= _GLANCES):
             return None
         async with told(session, "looking at the target"):
-            now = await glance(session, self._site, before)
+            # What a notification brings is worked on: who may, and who could interfere, is asked with it.
+            now = await (glance_whole if source == "notify" else glance)(session, self._site, before)
         self._glances += 1
         return now
 
@@ -254,7 +255,7 @@ class Reconciler:
         # An older control schema lacks what some of the statements name, and who may not write has no use for them.
         is_apt = view.control is Control.CURRENT and self._may_write
         if self._warm is not session.conn and self._is_done and is_apt:
-            await warm(session, view)
+            await warm(session, self._site, view)
             self._warm = session.conn
 
     async def _look(self, session: Session) -> None:

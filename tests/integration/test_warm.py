@@ -30,7 +30,7 @@ async def test_a_session_is_prepared_and_has_its_own_lock_timeout_again(database
         view = await worker.look()
         keep(worker.session.conn)
 
-        await warm(worker.session, view)
+        await warm(worker.session, worker.site, view)
 
         for part in ("pg_try_advisory_lock", "bundle_file", "'running', t.worker"):
             assert await worker.session.conn.fetchval(f"{_KEPT} $1", part) >= 1, part
@@ -46,7 +46,7 @@ async def test_a_table_that_somebody_holds_costs_a_moment_and_nothing_else(datab
         await holder.execute("BEGIN; LOCK TABLE tidegate.job, tidegate.fence IN SHARE MODE")
 
         with anyio.fail_after(_SOON):
-            await warm(worker.session, view)
+            await warm(worker.session, worker.site, view)
 
         assert await lock_timeout(worker.session.conn) == _LOCK_TIMEOUT
         await holder.close()
@@ -92,7 +92,7 @@ async def test_a_statement_that_the_server_refuses_is_left_to_the_job(database: 
         keep(worker.session.conn)
         await database.execute("ALTER TABLE tidegate.job RENAME TO job_elsewhere")
 
-        await warm(worker.session, view)
+        await warm(worker.session, worker.site, view)
 
         assert await lock_timeout(worker.session.conn) == _LOCK_TIMEOUT
 
@@ -106,7 +106,7 @@ async def test_the_functions_of_a_record_are_rehearsed_and_leave_nothing_behind(
         worker.session.conn.add_log_listener(lambda _, message: heard.append(message.message))
         await database.execute(_RAISING)
 
-        await warm(worker.session, view)
+        await warm(worker.session, worker.site, view)
 
         assert heard == ["rehearsed"]
         assert not worker.session.conn.is_in_transaction()

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import anyio
 
@@ -11,6 +11,7 @@ from worker.core.bundles.migration import Direction
 from worker.core.checkpoint import Checkpoint
 from worker.core.events.event import Outcome
 from worker.core.events.events import FenceRejected, JobFailed, JobFinished, JobStarted
+from worker.core.planning.assess import lasting_labels
 from worker.core.planning.job import JobEvent
 from worker.core.planning.plan import Pending, Refused, UpToDate
 from worker.core.planning.readiness import Readiness
@@ -28,13 +29,16 @@ from worker.postgres.home_half import HomeHalf
 from worker.postgres.job_row import Job, JobFailure
 from worker.postgres.lock import Held
 
+if TYPE_CHECKING:
+    from worker.core.status.fingerprint import State
+
 _RECORD_SECONDS = 2.0
 
 
 class Attempt:
-    """An attempt with everything read anew."""
+    """An attempt with everything read anew; `state` is how the catalogue stands to its fingerprint, None for unread."""
 
-    def __init__(self, held: Held, site: Site, view: View, work: Work) -> None:
+    def __init__(self, held: Held, site: Site, view: View, work: Work, state: "State | None") -> None:
         self._held = held
         self._session = held.session.bind(bundle=work.bundle.label)
         self._site = site
@@ -42,6 +46,7 @@ class Attempt:
         self._bundle = work.bundle
         self._plan = work.plan
         self._lent = work.lent
+        self._state = state
         self._home = HomeHalf(held.session, view.line)
         self._job: Job | None = None
         self._began = held.session.clock()
@@ -99,13 +104,20 @@ class Attempt:
 
     async def _start(self, name: str, bundle_id: int) -> tuple[Job, dict[str, tuple[int, ...]]]:
         try:
-            return await self._home.start_job(name, bundle_id, self._held.epoch)
+            return await self._home.start_job(name, bundle_id, self._held.epoch, self._stated())
         except BaseException as error:
             # The server may have started it, though nobody was told. What it refused was not started.
             if isinstance(error, ConnectionLostError) or not isinstance(error, TidegateError):
                 with anyio.move_on_after(_RECORD_SECONDS, shield=True):
                     await self._start_cut(name, bundle_id, error)
             raise
+
+    def _stated(self) -> tuple[str, ...]:
+        """Labels that the row states now and will after the job too, so that what they require need not be read."""
+        wanted, observation, here = self._view.wanted, self._view.observation, self._view.survey.identity
+        if wanted is None or not isinstance(self._plan, Pending) or self._plan.undone:
+            return ()
+        return lasting_labels(observation.readiness, here, observation.observed.versions, wanted.serves)
 
     async def _start_cut(self, name: str, bundle_id: int, error: BaseException) -> None:
         """Have a cancelled start wait for the next round, which mends also what is left by a lost connection."""
@@ -148,7 +160,8 @@ class Attempt:
                 first, last = (versions[0], versions[-1]) if versions else (None, None)
                 self._session.emit(JobStarted(len(versions), first, last))
                 if self._site.drift is Drift.FOUND and not self._view.is_first:
-                    await fingerprint.remember(replace(self._held, session=self._session), self._plan.effects)
+                    held = replace(self._held, session=self._session)
+                    await fingerprint.remember(held, self._plan.effects, self._state)
                 await execution.run(self._plan, request.pin)
             case _:
                 assert_never(self._plan)

@@ -1,7 +1,7 @@
 """Brings a target to a goal: look, lock and raise the fence, look again, decide, apply, record, release."""
 
 from collections.abc import Awaitable, Callable
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from worker import control_schema
 from worker.core.bundles.bundle import Bundle
@@ -13,7 +13,7 @@ from worker.core.planning.reconcile import Action, Insistence
 from worker.core.value import dataclass
 from worker.jobs.control import have_control
 from worker.jobs.decide import Decision, decide, decide_early
-from worker.jobs.look import Control, View, glance, glance_first, is_wanted, look, look_settled, survey_anew
+from worker.jobs.look import Control, View, glance_first, glance_for_work, is_wanted, look, look_settled
 from worker.jobs.preflight import check_standing
 from worker.jobs.published import learn, load
 from worker.jobs.site import Report, Request, Result, Site
@@ -22,6 +22,9 @@ from worker.postgres.lock import Held, Keys, hold_raised, raise_fence
 from worker.postgres.session import Session
 from worker.postgres.transaction import fenced
 
+if TYPE_CHECKING:
+    from worker.core.status.fingerprint import State
+
 
 async def _unseen(_view: View) -> None:
     return
@@ -29,7 +32,7 @@ async def _unseen(_view: View) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sights:
-    """`seen` is given every view, while the session is idle; `known` takes the place of the first look."""
+    """`seen` is given every view, while the session is idle; `known` is a whole one, in the place of the first look."""
 
     seen: Callable[[View], Awaitable[None]] = _unseen
     known: View | None = None
@@ -78,6 +81,7 @@ class _Bringing:
         self._given = given
         self._at_hand = given or request.offer
         self._sights = sights
+        self._state: State | None = None
 
     async def run(self) -> Report:
         known = self._sights.known
@@ -98,8 +102,6 @@ class _Bringing:
         return await self._with_lock(view)
 
     async def _with_lock(self, view: View) -> Report:
-        if self._sights.known is not None:
-            view = await self._surveyed(view)
         keys, target = Keys.of_target(view.survey.target, view.survey.database), view.survey.target
         async with hold_raised(self._session, keys, target, self._site.limits.advisory_timeout) as (waited, held):
             return await self._under_lock(keys, view, waited, held)
@@ -149,7 +151,8 @@ class _Bringing:
             case Action.WORK if decision.work is not None:
                 from worker.jobs.attempt import Attempt  # noqa: PLC0415  the applier is slow to load, and this is rare
 
-                return await Attempt(held, self._site, view, decision.work).bring(self._request)
+                attempt = Attempt(held, self._site, view, decision.work, self._state)
+                return await attempt.bring(self._request)
             case Action.WORK | Action.PLAN:
                 raise AssertionError("it was decided with a bundle")
             case _:
@@ -173,20 +176,15 @@ class _Bringing:
     async def _look(self) -> View:
         return await self._noted(await look(self._session, self._site, self._at_hand))
 
-    async def _surveyed(self, before: View) -> View:
-        """Look at the rights, and at who could interfere, which the glance that brought the news did not see."""
-        again = await survey_anew(self._session, self._site, before)
-        view = await self._look() if again is None else again
-        check_standing(view.survey.standing)
-        return view
-
     async def _look_again(self, before: View) -> View:
         """Read anew what the fence protects; rights, and who could interfere, were seen just before."""
         if before.control is Control.ABSENT:
             again = await glance_first(self._session, before)
+        elif before.control is Control.CURRENT and before.survey.has_table:
+            found = await glance_for_work(self._session, self._site, before)
+            again, self._state = found or (None, None)
         else:
-            can_glance = before.control is Control.CURRENT and before.survey.has_table
-            again = await glance(self._session, self._site, before) if can_glance else None
+            again = None
         return await self._look() if again is None else await self._noted(again)
 
     async def _noted(self, view: View) -> View:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from worker.core.events.drift_events import FingerprintSkipped
 from worker.core.planning.plan import Adopt, Effect
 from worker.core.status.drift import Verdict
-from worker.core.status.fingerprint import agrees, deviating, incomparable, untouched
+from worker.core.status.fingerprint import State, agrees, deviating, incomparable, untouched
 from worker.errors import RefusedError, TidegateError
 from worker.jobs.amend import current, holding
 from worker.jobs.drift import find_drift
@@ -19,16 +19,17 @@ from worker.postgres.session import Session
 from worker.postgres.target_half import TargetHalf
 
 
-async def remember(held: Held, effects: Iterable[Effect]) -> None:
+async def remember(held: Held, effects: Iterable[Effect], state: State | None) -> None:
     """Mark what is not right before a job: unless the job touches it, it is not right afterwards either.
 
-    What golang-migrate applied meanwhile is to be taken over, and is no drift.
+    What golang-migrate applied meanwhile is to be taken over, and is no drift. `state` is how the catalogue stands to
+    its fingerprint, None where that was not read since the fence was raised.
     """
     if any(isinstance(effect, Adopt) for effect in effects):
         return
     catalogue = Catalogue(held.session)
     async with _dispensable(held):
-        state = await catalogue.known()
+        state = state or await catalogue.known()
         if state is None or state.fingerprint is None or incomparable(state) is not None or agrees(state):
             return
         async with catalogue.looking():

@@ -1,6 +1,7 @@
 """Looks at a target without a lock: enough to say that there is nothing to do, or to show it to a person."""
 
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from worker import control_schema
 from worker.core.bundles.bundle import Bundle, OrderPolicy
@@ -8,14 +9,18 @@ from worker.core.bundles.wanted import AlreadyWanted, Intent, Offer, decide_publ
 from worker.core.value import dataclass, replace
 from worker.errors import RefusedError
 from worker.jobs.preflight import check_sight
-from worker.jobs.site import Rivals, Site
+from worker.jobs.site import Drift, Rivals, Site
+from worker.postgres.faults import credible
 from worker.postgres.home_half import Row, TargetRow
 from worker.postgres.job_row import Job
 from worker.postgres.lock import Keys, hold
 from worker.postgres.session import Session
 from worker.postgres.sight import Sight, see, see_first
-from worker.postgres.survey import Survey, survey
+from worker.postgres.survey import Survey, survey, survey_of, survey_sql
 from worker.postgres.target_half import Observation, TargetHalf
+
+if TYPE_CHECKING:
+    from worker.core.status.fingerprint import State
 
 
 class Control(Enum):
@@ -121,18 +126,59 @@ def _control(session: Session, sight: Sight) -> Control:
 async def glance(session: Session, site: Site, before: View) -> View | None:
     """Read again in one query what a decision needs, on the connection of `before`; None where that does not do.
 
-    What the role may, and who else could interfere, is taken to be as it was; `survey_anew` looks at that alone.
+    What the role may, and who else could interfere, is taken to be as it was.
 
     Raises:
         ConnectionLostError: The connection broke.
     """
+    sight = await _glanced(session, site, before, "")
+    return None if sight is None else _renewed(before, sight)
+
+
+async def glance_whole(session: Session, site: Site, before: View) -> View | None:
+    """The same, and in the same query what the role may and who else could interfere.
+
+    Raises:
+        ConnectionLostError: The connection broke.
+        RefusedError: The session has no schema for the version table any more; or a privilege is missing.
+    """
+    sight = await _glanced(session, site, before, survey_sql(session, site.schema, site.table))
+    if sight is None:
+        return None
+    seen, was = await survey_of(session, sight.row, site.table), before.survey
+    check_sight(seen.standing)
+    is_alike = replace(seen, standing=was.standing) == was
+    return replace(_renewed(before, sight), survey=seen) if is_alike else None
+
+
+async def glance_for_work(session: Session, site: Site, before: View) -> "tuple[View, State | None] | None":
+    """The same as `glance`, and in the same query how the catalogue stands to its fingerprint, if a job asks for that.
+
+    Raises:
+        ConnectionLostError: The connection broke.
+    """
+    if site.drift is not Drift.FOUND:
+        view = await glance(session, site, before)
+        return None if view is None else (view, None)
+    from worker.postgres.catalogue import state_of, state_sql  # noqa: PLC0415  only where there is something to do
+
+    sight = await _glanced(session, site, before, state_sql(session.control))
+    if sight is None:
+        return None
+    with credible("fingerprint"):
+        return _renewed(before, sight), state_of(sight.row)
+
+
+async def _glanced(session: Session, site: Site, before: View, besides: str) -> Sight | None:
     seen = before.survey
     try:
-        sight = await see(session, seen, before.line, site.home_name(seen.target))
+        sight = await see(session, seen, before.line, site.home_name(seen.target), besides=besides)
     except RefusedError:
         return None
-    if sight is None or not _is_alike(session, sight, before):
-        return None
+    return sight if sight is not None and _is_alike(session, sight, before) else None
+
+
+def _renewed(before: View, sight: Sight) -> View:
     return replace(before, observation=sight.observation, wanted=sight.wanted, target=sight.target, job=sight.job)
 
 
@@ -147,7 +193,7 @@ async def glance_first(session: Session, before: View) -> View | None:
     if before.survey.has_control or before.survey.has_table or session.home is not None:
         return None
     try:
-        sight = await see_first(session, before.survey.target, before.line)
+        sight = await see_first(session, before.survey, before.line)
     except RefusedError:
         return None
     if sight is None or not control_schema.covers(session, sight.versions):
@@ -164,18 +210,6 @@ def _is_alike(session: Session, sight: Sight, before: View) -> bool:
     is_recorded = observed.recorded is not None or bool(observed.ledger)
     follows = before.line if sight.target is None else sight.target.line
     return is_recorded and follows == before.line and _control(session, sight) is before.control
-
-
-async def survey_anew(session: Session, site: Site, before: View) -> View | None:
-    """Look again at what the role may and who else could interfere, and at nothing else; None where more has changed.
-
-    Raises:
-        RefusedError: The session has no schema for the version table any more; or a privilege is missing.
-    """
-    seen, was = await survey(session, site.schema, site.table), before.survey
-    check_sight(seen.standing)
-    is_alike = replace(seen, standing=was.standing) == was
-    return replace(before, survey=seen) if is_alike else None
 
 
 async def look_settled(session: Session, site: Site, offer: Bundle | None = None) -> View:

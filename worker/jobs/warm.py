@@ -5,7 +5,8 @@ from contextlib import suppress
 import asyncpg
 
 from worker.errors import RefusedError
-from worker.jobs.look import View
+from worker.jobs.look import View, glance_for_work, glance_whole
+from worker.jobs.site import Site
 from worker.postgres.faults import told
 from worker.postgres.home_half import job_queries
 from worker.postgres.lock import Keys, try_raising_sql
@@ -14,8 +15,8 @@ from worker.postgres.session import Session
 from worker.postgres.statements import prepare
 
 
-async def warm(session: Session, view: View) -> None:
-    """Have the statements of a job on this target parsed, and what they call; a look has sent those of a look.
+async def warm(session: Session, site: Site, view: View) -> None:
+    """Have the statements of a job on this target planned or parsed, and what they call.
 
     It is for speed alone: what a lock or the server keeps from it meets the job, if it is still so then.
 
@@ -24,6 +25,9 @@ async def warm(session: Session, view: View) -> None:
     """
     keys = Keys.of_target(view.survey.target, view.survey.database)
     with suppress(RefusedError):
+        # The server plans a statement when it is first run.
+        await glance_whole(session, site, view)
+        await glance_for_work(session, site, view)
         async with told(session, "preparing for the next job"):
             with suppress(asyncpg.LockNotAvailableError):
                 await prepare(session.at_home.conn, job_queries(session.control))

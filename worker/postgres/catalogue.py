@@ -3,6 +3,8 @@
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -12,6 +14,9 @@ from worker.postgres.lock import Held
 from worker.postgres.queries import queries, with_values
 from worker.postgres.session import Session
 from worker.postgres.transaction import transaction
+
+if TYPE_CHECKING:
+    from asyncpg import Record
 
 # What the server writes down depends on these; jit costs more here than it saves.
 _SPELLING = """
@@ -27,9 +32,7 @@ class Catalogue:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._conn = session.conn
-        sql = queries("catalogue", session.control)
-        parts = {f":{name}": sql[name].rstrip() for name in ("catalogue", "ledger", "extent")}
-        self._sql = {name: _filled(text, parts) for name, text in sql.items()}
+        self._sql = _queries(session.control)
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -65,8 +68,7 @@ class Catalogue:
             return None
         if row is None:
             raise AssertionError("the query of the state returns one row")
-        taken = None if row["bundle"] is None else Fingerprint(row["bundle"], row["taken_at"], row["same_server"])
-        return State(taken, row["ledger"], row["ledger_now"], row["half_done"], row["marked"], row["unchanged"])
+        return state_of(row)
 
     async def differences(self) -> tuple[Deviation, ...]:
         """Compare; what agrees does not leave the server."""
@@ -93,6 +95,24 @@ class Catalogue:
         """SQL that takes the catalogue as right, but for what stays as it was marked; for the list of `taking`."""
         signed = (bundle, held.target.name, held.epoch, held.session.worker)
         return with_values(self._sql["take"], *_columns(kept), *signed)
+
+
+def state_sql(control: str) -> str:
+    """A query of one row, for `state_of`."""
+    return _queries(control)["state"]
+
+
+def state_of(row: "Record") -> State:
+    """What there is to compare, from the columns of the query `state`."""
+    taken = None if row["bundle"] is None else Fingerprint(row["bundle"], row["taken_at"], row["same_server"])
+    return State(taken, row["ledger"], row["ledger_now"], row["half_done"], row["marked"], row["unchanged"])
+
+
+@cache
+def _queries(control: str) -> dict[str, str]:
+    sql = queries("catalogue", control)
+    parts = {f":{name}": sql[name].rstrip() for name in ("catalogue", "ledger", "extent")}
+    return {name: _filled(text, parts) for name, text in sql.items()}
 
 
 def _filled(text: str, parts: Mapping[str, str]) -> str:

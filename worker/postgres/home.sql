@@ -145,7 +145,7 @@ RETURNING :job_columns;
 -- name: start_job
 -- The same, started whatever its state was, and told as an event. A worker that was overtaken does so too: its fence keeps
 -- it from more, and the next round puts the row right. Also returned is what a gate waits for, by the label of each bundle of
--- the line, as JSON.
+-- the line, as JSON; $6: labels of which it is not asked.
 :opening, started AS (
     INSERT INTO :"schema".job AS j (target_id, bundle_id, state, worker, epoch, attempts, started_at)
     SELECT id, bundle_id, 'running', t.worker, t.epoch, 1, clock_timestamp() FROM t
@@ -158,7 +158,7 @@ RETURNING :job_columns;
 )
 SELECT :job_columns, (
     SELECT coalesce(json_object_agg(b.label, b.required ORDER BY b.id), '{}')::text FROM :"schema".bundle AS b
-    WHERE b.line = (SELECT t.line FROM t)
+    WHERE b.line = (SELECT t.line FROM t) AND NOT EXISTS (SELECT FROM unnest($6::text[]) AS u (label) WHERE u.label = b.label)
 ) AS required
 FROM started;
 

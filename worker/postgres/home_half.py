@@ -1,7 +1,7 @@
 """The home half: where bundles are published, and where jobs are seen."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import MAXYEAR, MINYEAR, datetime
 from functools import cache, partial
 from hashlib import sha256
@@ -231,21 +231,23 @@ class HomeHalf:
             with credible("job"):
                 return job_of(await self._opened("open_job", target, bundle_id, None))
 
-    async def start_job(self, target: str, bundle_id: int, epoch: int) -> tuple[Job, dict[str, tuple[int, ...]]]:
-        """The same, started; and what `required` tells.
+    async def start_job(
+        self, target: str, bundle_id: int, epoch: int, stated: Sequence[str]
+    ) -> tuple[Job, dict[str, tuple[int, ...]]]:
+        """The same, started; and what `required` tells, but for the labels that are `stated`.
 
         That a job was begun need not outlive a crash of the server: it is begun again then in any case.
         """
         async with told(self._session, "opening the job"):
             with credible("job"):
-                row = await self._opened("start_job", target, bundle_id, epoch)
+                row = await self._opened("start_job", target, bundle_id, epoch, list(stated))
                 job = job_of(row)
             with credible("bundle"):
                 required = json.loads(row["required"])
                 return job, {label: _numbers(versions) for label, versions in required.items()}
 
-    async def _opened(self, query: str, target: str, bundle_id: int, epoch: int | None) -> "Record":
-        values = (target, bundle_id, self._session.worker, self._line, epoch)
+    async def _opened(self, query: str, target: str, bundle_id: int, *more: int | list[str] | None) -> "Record":
+        values = (target, bundle_id, self._session.worker, self._line, *more)
         # A target that somebody else makes at the same moment is seen by the next query only.
         for _ in range(2):
             row = await self._conn.fetchrow(self._sql[query], *values)

@@ -45,6 +45,12 @@ def with_values(sql: str, *values: Value) -> str:
     return _VALUE.sub(lambda found: _literal(values[int(found[1]) - 1]), sql.rstrip().removesuffix(";"))
 
 
+def beside(*queries: str) -> str:
+    """One query, and so one snapshot, of several that take no values, give a row each, and share no column's name."""
+    parts = [f"({sql.rstrip().removesuffix(';')}) AS q{place}" for place, sql in enumerate(queries)]
+    return f"SELECT * FROM {' CROSS JOIN '.join(parts)}"  # noqa: S608  queries of ours
+
+
 def _literal(value: Value) -> str:
     match value:
         case None:

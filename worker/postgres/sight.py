@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from worker.core.target import Target
 from worker.core.value import dataclass
 from worker.postgres.faults import credible, told
 from worker.postgres.home_half import Row, TargetRow, row_of
 from worker.postgres.job_row import Job, job_of
-from worker.postgres.queries import queries
+from worker.postgres.queries import beside, queries
 from worker.postgres.session import Session
 from worker.postgres.survey import Survey, with_strangers
 from worker.postgres.target_half import Observation, observation_of, observe_sql
@@ -29,30 +28,35 @@ class ControlVersions:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One snapshot; `wanted` is the wanted bundle of the target's line, `job` the target's job for it."""
+    """One snapshot; `wanted` is the wanted bundle of the target's line, `job` the target's job for it.
+
+    `row` has the columns of what was asked besides.
+    """
 
     versions: ControlVersions
     observation: Observation
     target: TargetRow | None
     wanted: Row | None
     job: Job | None
+    row: "Record"
 
 
-async def see(session: Session, seen: Survey, line: str, name: str | None = None) -> Sight | None:
+async def see(session: Session, seen: Survey, line: str, name: str | None = None, *, besides: str = "") -> Sight | None:
     """Read both halves, or the target half where there is no other; None where one is older than this query.
 
     `line` is for a target that is not known yet, `name` is what the home half calls it where that is another name.
+    `besides` is a query of one row that is asked together with the target half's.
     """
-    target, has_table = seen.target, seen.has_table
+    target = seen.target
     home: Record | None = None
     if session.home is not None:
-        there = await _row(session, "sight_of_target", target, (target.name,), has_table=has_table)
-        home = await _row(session.at_home, "sight_of_home", target, (name or target.name, line), has_table=has_table)
+        there = await _row(session, seen, "sight_of_target", (target.name,), besides)
+        home = await _row(session.at_home, seen, "sight_of_home", (name or target.name, line))
     else:
         if seen.has_home:
-            home = await _row(session, "sight", target, (target.name, line), has_table=has_table)
+            home = await _row(session, seen, "sight", (target.name, line), besides)
         if home is None:
-            return await _lone(session, seen)
+            return await _lone(session, seen, besides)
         there = home
     if home is None or there is None:
         return None
@@ -60,20 +64,23 @@ async def see(session: Session, seen: Survey, line: str, name: str | None = None
         return _sight(there, home)
 
 
-async def _lone(session: Session, seen: Survey) -> Sight | None:
+async def _lone(session: Session, seen: Survey, besides: str) -> Sight | None:
     """What the target half that a fleet made says by itself; None where a home half was made beside it."""
-    there = await _row(session, "sight_of_target", seen.target, (seen.target.name,), has_table=seen.has_table)
+    there = await _row(session, seen, "sight_of_target", (seen.target.name,), besides)
     # What has the name of a home half's table may be somebody else's.
     if there is None or (seen.has_home and there["home_half"] is not None):
         return None
     with credible("the control schema"):
-        return Sight(ControlVersions(there["target_half"], None), observation_of(there), None, None, None)
+        return Sight(ControlVersions(there["target_half"], None), observation_of(there), None, None, None, there)
 
 
-async def see_first(session: Session, target: Target, line: str) -> Sight | None:
-    """Read both halves where the control schema is new; None where more than the wanted bundle is there by now."""
-    values = (target.name, line, target.schema, target.table)
-    row = await _row(session, "first_sight", target, values, has_table=False)
+async def see_first(session: Session, seen: Survey, line: str) -> Sight | None:
+    """Read both halves where the control schema is new; None where more than the wanted bundle is there by now.
+
+    `seen` had no version table.
+    """
+    target = seen.target
+    row = await _row(session, seen, "first_sight", (target.name, line, target.schema, target.table))
     if row is None or row["id"] is None:
         return None
     with credible("the control schema"):
@@ -87,15 +94,18 @@ def _sight(there: "Record", home: "Record") -> Sight:
         None if home["t_id"] is None else _target_row(home),
         None if home["id"] is None else row_of(home),
         None if home["job_id"] is None else job_of(home),
+        there,
     )
 
 
 async def _row(
-    session: Session, query: str, target: Target, values: tuple[str, ...], *, has_table: bool
+    session: Session, seen: Survey, query: str, values: tuple[str, ...], besides: str = ""
 ) -> "Record | None":
     """The query's one row; None where the control schema lacks what it reads."""
-    sql = observe_sql(_text(query, session.control), target, *values, has_table=has_table)
-    async with told(session, f"looking at {target.name}"):
+    sql = observe_sql(_text(query, session.control), seen.target, *values, has_table=seen.has_table)
+    if besides:
+        sql = beside(sql, besides)
+    async with told(session, f"looking at {seen.target.name}"):
         try:
             with credible("the control schema"):
                 return await session.conn.fetchrow(sql)

@@ -38,13 +38,25 @@ async def survey(session: Session, schema: str | None, table: str) -> Survey:
     Raises:
         RefusedError: no schema of the search path exists, so that unqualified names would have no home.
     """
-    sql = with_values(
-        with_strangers(queries("target", session.control)["survey"], session.control, "cr.oid"), schema, table
-    )
     async with told(session, "looking at the database"):
-        row = await session.conn.fetchrow(sql)
+        row = await session.conn.fetchrow(survey_sql(session, schema, table))
     if row is None:
         raise AssertionError("the survey query returns one row")
+    return await survey_of(session, row, table)
+
+
+def survey_sql(session: Session, schema: str | None, table: str) -> str:
+    """A query of one row, for `survey_of`."""
+    sql = with_strangers(queries("target", session.control)["survey"], session.control, "cr.oid")
+    return with_values(sql, schema, table)
+
+
+async def survey_of(session: Session, row: "Record", table: str) -> Survey:
+    """A survey, from the columns of the query `survey`; asks who could interfere where somebody may.
+
+    Raises:
+        RefusedError: as `survey` does.
+    """
     if row["schema"] is None:
         raise _homeless(row)
     target = Target(row["schema"], table)

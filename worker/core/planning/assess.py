@@ -59,16 +59,27 @@ def wanted_elsewhere(row: Readiness | None, known: Collection[str], here: Identi
 
 
 def kept(row: Readiness, before: Readiness | None, known: Collection[str]) -> Readiness:
-    """The row with those labels of the one before it that are not `known`: they are of another home half's bundles.
+    """The row with those labels of the one before it that are not `known`, and still hold.
 
-    What these require is not known, but was among the versions of the row that named them. So they stay while all of
-    those versions are applied, and while no bundle that is wanted since ends the service of older ones.
+    They are of another home half's bundles, or what they require was not read.
     """
-    if before is None or before.identity != row.identity or not set(before.versions) <= set(row.versions):
-        return row
-    if row.serves is not None and (before.serves is None or before.serves < row.serves):
-        return row
-    return replace(row, bundles=tuple(sorted({*row.bundles, *set(before.bundles).difference(known)})))
+    lasting = set(lasting_labels(before, row.identity, row.versions, row.serves)).difference(known)
+    return replace(row, bundles=tuple(sorted(lasting.union(row.bundles)))) if lasting else row
+
+
+def lasting_labels(
+    before: Readiness | None, here: Identity, applied: Collection[int], serves: int | None
+) -> tuple[str, ...]:
+    """The labels of a row that hold whatever they require: that was among the row's versions.
+
+    So they do where all of those versions are applied still, and no bundle that is wanted since ends the service of
+    older ones. Where more is applied, they still do.
+    """
+    if before is None or before.identity != here or not set(before.versions) <= set(applied):
+        return ()
+    if serves is not None and (before.serves is None or before.serves < serves):
+        return ()
+    return before.bundles
 
 
 def version_table(observed: Observed) -> VersionTable:
