@@ -42,12 +42,11 @@ servers: $(READY) ## install PostgreSQL 14, 16 and 17 for `make verify`
 demo: $(READY) ## see it work on a private PostgreSQL, in half a minute
 	@TIDEGATE=$(BIN)/tidegate sh deploy/demo.sh
 
-check: $(READY) ## style, types, layers and the unit tests
+check: $(READY) ## style, types and layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) $(MANY) tests/unit
 
 test: $(READY) ## unit, integration and deployment tests
 	$(PYTEST) $(MANY) tests/unit tests/integration tests/deploy
