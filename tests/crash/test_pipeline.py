@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.cluster import Server, Shutdown, running_server
+from tests.fixtures.fleets import TENANTS, Fleet, names
 from tests.fixtures.halts import halted
 from tests.fixtures.processes import Process, StartTidegate
 from tests.fixtures.scenes import nothing_is_left
@@ -127,12 +128,18 @@ def logged(server: Server) -> Iterator[Database]:
             yield database
 
 
+def wait_for_nobody(database: Database) -> None:
+    """Have each commit wait for a standby that does not come; a session knows once its server process idles."""
+    database.psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()")
+    eventually(lambda: database.psql("SHOW synchronous_standby_names") == "nobody", "new sessions know of it")
+
+
 def test_the_gate_stays_shut_while_no_standby_has_what_a_cut_message_committed(
     tidegate: StartTidegate, logged: Database, tmp_path: Path
 ) -> None:
     # The third message holds two migrations.
     process = halted(tidegate, logged.dsn, source_in(tmp_path / "sql", 3), "sending", 3)
-    logged.psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()")
+    wait_for_nobody(logged)
     try:
         process.thaw()
 
@@ -145,3 +152,26 @@ def test_the_gate_stays_shut_while_no_standby_has_what_a_cut_message_committed(
         logged.psql("ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()")
     finish(process)
     assert logged.psql("SELECT tidegate.ready(at_least => 3)") == "t"
+
+
+def test_no_gate_of_a_fleet_opens_while_no_standby_has_what_opens_it(
+    tidegate: StartTidegate, logged: Database, tmp_path: Path
+) -> None:
+    fleet = Fleet(tidegate, logged, tmp_path)
+    fleet.schemas(names(1))
+    fleet.declare(TENANTS)
+    fleet.up()
+    fleet.migrations({"0003_c.up.sql": "CREATE TABLE c ()"})
+    process = halted(tidegate, logged.dsn, fleet.source, "sending", 1, "up", "--fleet", str(fleet.file))
+    wait_for_nobody(logged)
+    gate = "SELECT tidegate.ready(at_least => 3, target => 'tenant_0.schema_migrations')"
+    try:
+        process.thaw()
+
+        # Behind a message that was cut something else waits.
+        eventually(lambda: (asked := logged.psql(STANDBY)) and "readiness" not in asked, "a commit waits for a standby")
+        assert logged.psql(gate) == "f"
+    finally:
+        logged.psql("ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()")
+    finish(process)
+    assert logged.psql(gate) == "t"

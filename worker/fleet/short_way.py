@@ -1,8 +1,9 @@
 """The short way of a target: all that is pending in one message, each migration a transaction of its own.
 
 What a run does is done here too, by the same decisions, the same lock and fence, and the same messages; it is sent
-together, and not watched. So it is for plain migrations upwards alone, and has a limit: whatever is refused or cut then
-goes on the usual way, which reads everything anew and tells each error as it always does.
+together, and not watched. So it is for plain migrations upwards alone, where no standby is waited for, and has a
+limit: whatever is refused or cut then goes on the usual way, which reads everything anew and tells each error as it
+always does.
 """
 
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ from worker.postgres.readiness_row import readiness_sql
 from worker.postgres.session import Session
 from worker.postgres.sight import see
 from worker.postgres.target_half import create_version_table_sql
+from worker.postgres.transaction import WITHOUT_STANDBY
 
 _SECONDS = 5.0
 
@@ -79,7 +81,7 @@ class ShortWay:
             nothing = early.action is Action.NOTHING and self._knows(view)
             return Came(self._report(view, early.result, early.why) if nothing else None)
         bundle = await self._bundle(view)
-        if not await self._steps(view, bundle):
+        if view.survey.has_standbys or not await self._steps(view, bundle):
             return Came(None)
         keys = Keys.of_target(view.survey.target, view.survey.database)
         came = Came(None)
@@ -123,7 +125,8 @@ class ShortWay:
         self._check_signed(view, bundle, steps)
         began, wanted = self._session.clock(), view.wanted
         row, wanted_at = self._row(held, view, steps[-1].then), None if wanted is None else wanted.wanted_at
-        limits, works = self._site.limits, _works(held, bundle.label, steps, readiness_sql(held, row))
+        limits = self._site.limits
+        works = _works(held, bundle.label, steps, (WITHOUT_STANDBY, readiness_sql(held, row)))
         # Another program may have made one since the glimpse, and applied migrations: then nothing of this is done.
         first = "" if view.survey.has_table else f"{create_version_table_sql(held.target)};\n"
         stopped = await send_chain(held, f"{first}{chain(works, limits)}", seconds_of(limits))
@@ -167,10 +170,10 @@ class ShortWay:
         )
 
 
-def _works(held: Held, label: str, steps: Sequence[Step], last: str) -> tuple[Work, ...]:
+def _works(held: Held, label: str, steps: Sequence[Step], last: tuple[str, ...]) -> tuple[Work, ...]:
     """What is sent; `last` goes into the last one's transaction."""
     sent = [Sent(step.run, step.then.highest) for step in steps]
-    return works_of(held, label, (*sent[:-1], replace(sent[-1], also=(last,))))
+    return works_of(held, label, (*sent[:-1], replace(sent[-1], also=last)))
 
 
 def _tell(session: Session, works: Sequence[Work], recorded: Sequence[Recorded]) -> None:

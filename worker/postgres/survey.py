@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Survey:
     """What a session is connected to; read without a lock and without any of Tidegate's tables.
 
-    `timeline` grows with each promotion and point-in-time recovery, from the first checkpoint after it.
+    `timeline` grows with each promotion and point-in-time recovery, from the first checkpoint after it. `has_standbys`
+    tells that a commit waits for standbys.
     """
 
     database: str
@@ -29,6 +30,7 @@ class Survey:
     has_table: bool
     has_control: bool
     has_home: bool
+    has_standbys: bool
     standing: Standing
 
 
@@ -69,6 +71,7 @@ async def survey_of(session: Session, row: "Record", table: str) -> Survey:
         row["has_table"],
         row["has_control"],
         row["has_home"],
+        row["has_standbys"],
         _standing(row, session, target, intruders),
     )
 

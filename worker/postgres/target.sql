@@ -23,6 +23,7 @@ SELECT
     (SELECT s.system_identifier FROM pg_control_system() AS s) AS system_identifier,
     d.oid::bigint AS database_oid,
     (SELECT k.timeline_id FROM pg_control_checkpoint() AS k) AS timeline,
+    current_setting('synchronous_standby_names') <> '' AS has_standbys,
     -- PostgreSQL 17 brought it.
     nullif(current_setting('transaction_timeout', true), '0') AS transaction_timeout,
     t.oid IS NOT NULL AS has_table,

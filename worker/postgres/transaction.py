@@ -17,6 +17,10 @@ QUICKLY_WITHOUT_STANDBY = (
 )
 """The same where no standby is waited for either."""
 
+# A message's limit ends its wait for a standby, and the commit stands; no row is to say so before a standby knows.
+WITHOUT_STANDBY = "SELECT 1 / (current_setting('synchronous_standby_names') = '')::int"
+"""SQL that the server refuses where a standby is waited for."""
+
 
 @asynccontextmanager
 async def transaction(session: Session, doing: str, first: str = "") -> AsyncIterator[list[str]]:
