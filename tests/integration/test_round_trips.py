@@ -29,11 +29,12 @@ def round_trips(server: Server, folder: Path, count: int, *flags: str) -> int:
 
 
 @pytest.mark.one_version
-def test_a_first_run_has_a_few_round_trips_and_three_more_for_each_message_of_several_migrations(
+def test_a_first_run_has_a_few_round_trips_and_at_most_three_more_for_each_message_of_several_migrations(
     server: Server, tmp_path: Path
 ) -> None:
     assert round_trips(server, tmp_path, 1) <= BESIDES + 1
-    # By themselves come the first migration and, on a slow machine, others.
+    # By themselves come the first migration and, on a slow machine, others. What each message took is asked for, in two
+    # round trips, where that was not done for a quarter of a second.
     assert round_trips(server, tmp_path, 101) <= BESIDES + 1 + MESSAGES * 3
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.fixtures.plans import applied, golang, half_down, half_up
 from tests.fixtures.statuses import ELSEWHERE, HERE
-from worker.core.planning.assess import Wanted, assess, kept, version_table, wanted_elsewhere
+from worker.core.planning.assess import Wanted, assess, kept, lasting_labels, version_table, wanted_elsewhere
 from worker.core.planning.plan import Observed, VersionRow
 from worker.core.planning.readiness import AtLeast, NotReady, OfBundle, Readiness, Ready, VersionTable, judge
 
@@ -163,6 +163,26 @@ def test_whatever_is_applied_and_undone_a_kept_label_is_met(
         stands = kept(row(applied(*versions)), stands, BUNDLES)
         assert stands == kept(row(applied(*versions)), stands, BUNDLES), "once more it is the same"
         assert "fleet-2" not in stands.bundles or versions >= required
+
+
+@given(
+    wants(), wants(), st.dictionaries(st.sampled_from("abcdef"), version_sets), version_sets, version_sets, version_sets
+)
+def test_a_label_that_the_row_states_need_not_be_weighed_again_where_more_is_applied(
+    first: Wanted,
+    then: Wanted,
+    required: dict[str, frozenset[int]],
+    stated: frozenset[int],
+    begun: frozenset[int],
+    more: frozenset[int],
+) -> None:
+    bundles = {label: tuple(sorted(versions)) for label, versions in required.items()}
+    before = assess(first, bundles, applied(*stated), HERE, epoch=3)
+    lasting = lasting_labels(before, HERE, begun, then.serves)
+    others = {label: versions for label, versions in bundles.items() if label not in lasting}
+    now = applied(*(begun | more))
+
+    assert kept(assess(then, others, now, HERE, epoch=4), before, others) == assess(then, bundles, now, HERE, epoch=4)
 
 
 @given(wants(), version_sets)

@@ -26,9 +26,11 @@ def test_no_placeholder_for_the_schema_is_left(file: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_names_are_unique_and_parameters_count_from_one(file: str) -> None:
     text = Path(module.__file__).with_name(f"{file}.sql").read_text(encoding="utf-8")
-    assert len(queries(file, "tidegate")) == text.count("-- name: ")
-    for name, sql in queries(file, "tidegate").items():
-        numbers = {int(number) for number in re.findall(r"\$(\d+)", sql)}
+    found = queries(file, "tidegate")
+    assert len(found) == text.count("-- name: ")
+    for name, sql in found.items():
+        whole = re.sub(r"(?<!:):(\w+)", lambda part: found.get(part[1], part[0]), sql)
+        numbers = {int(number) for number in re.findall(r"\$(\d+)", whole)}
         assert numbers == set(range(1, len(numbers) + 1)), name
 
 

@@ -13,7 +13,9 @@ from worker.applier.locate import check_unbroken
 from worker.applier.messages import Work, chained
 from worker.applier.run import Applier
 from worker.applier.send import send_chain
-from worker.applier.steps import Step, durations_of, message_of, tell_done, timeouts_of, works_of
+from worker.applier.steps import Step, message_of, timeouts_of, works_of
+from worker.applier.telling import Telling
+from worker.applier.watch import beside
 from worker.core.events.migration_events import PipelineStarted, PipelineStopped
 from worker.core.sql.script import PART
 from worker.postgres.faults import ConnectionLostError, Fault, FencedError, fault_of
@@ -28,33 +30,33 @@ _MILLIS = 1000
 Stopped = asyncpg.PostgresError | TimeoutError | None
 
 
-async def run_pipeline(applier: Applier, steps: Sequence[Step]) -> int:
+async def run_pipeline(applier: Applier, steps: Sequence[Step], telling: Telling) -> int:
     """Run migrations upwards, each with its fence and its records; returns how many of them are applied.
 
-    Those are the first ones. Whoever is told of fewer than all looks whether the target is as it left it, for a body
-    that was rolled back may have dropped the lock.
+    Those are the first ones, of which `telling` may tell later. Whoever is told of fewer than all looks whether the
+    target is as it left it, for a body that was rolled back may have dropped the lock.
 
     Raises:
         MigrationFailedError: A body ended the transaction that it was given, so that it must not be run again.
         FencedError: Another worker has taken over; nothing was committed since.
         ConnectionLostError: The connection broke; the ledger says what was committed.
     """
-    return await _Pipeline(applier, steps).run()
+    return await _Pipeline(applier, steps, telling).run()
 
 
 class _Pipeline:
-    def __init__(self, applier: Applier, steps: Sequence[Step]) -> None:
+    def __init__(self, applier: Applier, steps: Sequence[Step], telling: Telling) -> None:
         self._applier = applier
+        self._telling = telling
         self._works = works_of(applier.held, applier.bundle, steps)
         self._emit = applier.held.session.emit
 
     async def run(self) -> int:
-        self._emit(PipelineStarted(*self._ends, len(self._works)))
         try:
             stopped = await self._sent()
             done = await self._done(stopped)
         except FencedError:
-            self._tell_stopped(await self._done(TimeoutError()), "fenced")
+            self._tell_stopped(await self._recorded(), "fenced")
             raise
         except BaseException as error:
             self._tell_stopped(None, "lost" if isinstance(error, ConnectionLostError) else "interrupted")
@@ -70,20 +72,33 @@ class _Pipeline:
 
     async def _sent(self) -> Stopped:
         held, limits = self._applier.held, self._applier.limits
-        stopped = await send_chain(held, chain(self._works, limits), patience(limits, _SECONDS))
+        message = chain(self._works, limits)
+        async with beside(self._begin):
+            stopped = await send_chain(held, message, patience(limits, _SECONDS))
         if stopped is not None and fault_of(stopped, held.session.conn) is Fault.LOCK_DROPPED:
             await retake(held, limits.advisory_timeout)
         return stopped
 
+    async def _begin(self) -> None:
+        """Tell what is to be told while the server works."""
+        self._telling.tell()
+        self._emit(PipelineStarted(*self._ends, len(self._works)))
+
     async def _done(self, stopped: Stopped) -> int:
-        """How many are committed, once those are told: all, or those up to the last one that is recorded.
+        if stopped is not None:
+            return await self._recorded()
+        await self._telling.soon(self._works)
+        return len(self._works)
+
+    async def _recorded(self) -> int:
+        """How many are committed, once those are told: all up to the last one that is recorded.
 
         A body that was committed may have deleted what was recorded before it.
         """
-        durations = await durations_of(self._applier, self._works)
-        tell_done(self._emit, self._works, durations)
-        recorded = [place for place, work in enumerate(self._works, 1) if work.migration.version in durations]
-        return max(recorded, default=0) if stopped is not None else len(self._works)
+        recorded = await self._telling.now(self._works)
+        return max(
+            (place for place, work in enumerate(self._works, 1) if work.migration.version in recorded), default=0
+        )
 
     def _tell_stopped(self, applied: int | None, cause: str) -> None:
         self._emit(PipelineStopped(*self._ends, len(self._works), applied, cause))

@@ -8,6 +8,7 @@ from worker.applier.batch import run_batch
 from worker.applier.limits import Share
 from worker.applier.run import Applier, applying
 from worker.applier.steps import Step, joins
+from worker.applier.telling import Telling
 from worker.core.bundles.bundle import Bundle
 from worker.core.bundles.migration import Direction, Gate
 from worker.core.events.events import LedgerAdopted, ReadinessSet
@@ -112,25 +113,29 @@ class Execution:
 
     async def _pipelined(self, applier: Applier, pending: Pending, pin: str | None) -> None:
         """Send as many in one message as come back soon; what stops such a message runs by itself after that."""
-        pace, place, clock = Pace(), 0, self._held.session.clock
-        while place < len(pending.effects):
-            self._check_draining()
+        pace, place, clock, telling = Pace(), 0, self._held.session.clock, Telling(applier)
+        while place < len(pending.effects) and not self._held.session.draining():
             led = leading(pending.effects, place, pace.size, joins, pipeline.MOST_CHARACTERS)
+            runs = [effect for effect in led if isinstance(effect, Run)]
             began = clock()
-            done = await self._several(applier, led, pin)
+            if len(runs) > 1:
+                done = await self._several(applier, self._steps(runs, pin), telling)
+            else:
+                await telling.now()
+                await self._one(applier, led[0], pin, Share.WHOLE)
+                done = 1
             pace = pace.after(done, clock() - began) if done == len(led) else Pace()
             place += done
+        await telling.now()
+        if place < len(pending.effects):
+            raise DrainedError
 
-    async def _several(self, applier: Applier, led: tuple[Effect, ...], pin: str | None) -> int:
-        """Run the effects, and tell how many of them are done."""
-        runs = [effect for effect in led if isinstance(effect, Run)]
-        if len(runs) <= 1:
-            await self._one(applier, led[0], pin, Share.WHOLE)
-            return 1
-        done = await pipeline.run_pipeline(applier, self._steps(runs, pin))
-        for effect in runs[:done]:
-            self._done(effect)
-        if done < len(runs):
+    async def _several(self, applier: Applier, steps: list[Step], telling: Telling) -> int:
+        """Run them, and tell how many of them are done."""
+        done = await pipeline.run_pipeline(applier, steps, telling)
+        for step in steps[:done]:
+            self._done(step.effect)
+        if done < len(steps):
             await self._check_unchanged()
         return done
 
