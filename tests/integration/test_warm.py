@@ -37,13 +37,14 @@ async def test_a_session_is_prepared_and_has_its_own_lock_timeout_again(database
         assert await lock_timeout(worker.session.conn) == _LOCK_TIMEOUT
 
 
-async def test_a_table_that_somebody_holds_costs_a_moment_and_nothing_else(database: Database) -> None:
+@pytest.mark.parametrize("held", ["job, tidegate.fence IN SHARE", "fingerprint IN ACCESS EXCLUSIVE"])
+async def test_a_table_that_somebody_holds_costs_a_moment_and_nothing_else(database: Database, held: str) -> None:
     async with worker_on(database) as worker:
         await worker.up(bundle_of(tables(1)))
         view = await worker.look()
         keep(worker.session.conn)
         holder = await database.connect()
-        await holder.execute("BEGIN; LOCK TABLE tidegate.job, tidegate.fence IN SHARE MODE")
+        await holder.execute(f"BEGIN; LOCK TABLE tidegate.{held} MODE")
 
         with anyio.fail_after(_SOON):
             await warm(worker.session, worker.site, view)

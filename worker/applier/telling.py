@@ -36,7 +36,7 @@ class Telling:
             ConnectionLostError: The connection broke.
         """
         self._works.extend(works)
-        if self._works:
+        if any(work.migration.version not in self._durations for work in self._works):
             await self._ask()
         recorded = [work.migration.version for work in works if work.migration.version in self._durations]
         self.tell()

@@ -97,6 +97,7 @@ class Attempt:
             return await self._required()
         if isinstance(self._plan, Pending) and _is_agreed(request, self._plan):
             self._job, required = await self._start(name, wanted.published.id)
+            required = {**required, **required_of((wanted,))}
         else:
             self._job, required = await self._home.open_job(name, wanted.published.id), await self._required()
         self._session = self._session.bind(job=self._job.id)

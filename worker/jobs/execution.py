@@ -16,6 +16,7 @@ from worker.core.planning.batch import batches, leading
 from worker.core.planning.pace import Pace
 from worker.core.planning.plan import Adopt, Effect, Observed, Pending, Run, after
 from worker.core.planning.readiness import Readiness
+from worker.errors import RefusedError
 from worker.jobs.look import View
 from worker.jobs.readiness import readiness_of
 from worker.jobs.site import Site
@@ -113,7 +114,19 @@ class Execution:
 
     async def _pipelined(self, applier: Applier, pending: Pending, pin: str | None) -> None:
         """Send as many in one message as come back soon; what stops such a message runs by itself after that."""
-        pace, place, clock, telling = Pace(), 0, self._held.session.clock, Telling(applier)
+        telling = Telling(applier)
+        try:
+            place = await self._paced(applier, pending, pin, telling)
+        except RefusedError:
+            await telling.now()
+            raise
+        await telling.now()
+        if place < len(pending.effects):
+            raise DrainedError
+
+    async def _paced(self, applier: Applier, pending: Pending, pin: str | None, telling: Telling) -> int:
+        """Run the effects until the worker is asked to stop, and tell how many of them are done."""
+        pace, place, clock = Pace(), 0, self._held.session.clock
         while place < len(pending.effects) and not self._held.session.draining():
             led = leading(pending.effects, place, pace.size, joins, pipeline.MOST_CHARACTERS)
             runs = [effect for effect in led if isinstance(effect, Run)]
@@ -126,9 +139,7 @@ class Execution:
                 done = 1
             pace = pace.after(done, clock() - began) if done == len(led) else Pace()
             place += done
-        await telling.now()
-        if place < len(pending.effects):
-            raise DrainedError
+        return place
 
     async def _several(self, applier: Applier, steps: list[Step], telling: Telling) -> int:
         """Run them, and tell how many of them are done."""

@@ -7,7 +7,7 @@ from worker import control_schema
 from worker.core.bundles.bundle import Bundle, OrderPolicy
 from worker.core.bundles.wanted import AlreadyWanted, Intent, Offer, decide_publish
 from worker.core.value import dataclass, replace
-from worker.errors import RefusedError
+from worker.errors import RefusedError, TimedOutError
 from worker.jobs.preflight import check_sight
 from worker.jobs.site import Drift, Rivals, Site
 from worker.postgres.faults import credible
@@ -162,7 +162,11 @@ async def glance_for_work(session: Session, site: Site, before: View) -> "tuple[
         return None if view is None else (view, None)
     from worker.postgres.catalogue import state_of, state_sql  # noqa: PLC0415  only where there is something to do
 
-    sight = await _glanced(session, site, before, state_sql(session.control))
+    try:
+        sight = await _glanced(session, site, before, state_sql(session.control))
+    except TimedOutError:
+        # Somebody holds the fingerprint's tables: a job can do without.
+        return None
     if sight is None:
         return None
     with credible("fingerprint"):

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import asyncpg
 
-from worker.errors import RefusedError
+from worker.errors import RefusedError, TimedOutError
 from worker.jobs.look import View, glance_for_work, glance_whole
 from worker.jobs.site import Site
 from worker.postgres.faults import told
@@ -12,7 +12,7 @@ from worker.postgres.home_half import job_queries
 from worker.postgres.lock import Keys, try_raising_sql
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
-from worker.postgres.statements import prepare
+from worker.postgres.statements import hurried, prepare
 
 
 async def warm(session: Session, site: Site, view: View) -> None:
@@ -24,10 +24,11 @@ async def warm(session: Session, site: Site, view: View) -> None:
         ConnectionLostError: The connection broke.
     """
     keys = Keys.of_target(view.survey.target, view.survey.database)
-    with suppress(RefusedError):
+    with suppress(RefusedError, TimedOutError):
         # The server plans a statement when it is first run.
-        await glance_whole(session, site, view)
-        await glance_for_work(session, site, view)
+        async with hurried(session.conn):
+            await glance_whole(session, site, view)
+            await glance_for_work(session, site, view)
         async with told(session, "preparing for the next job"):
             with suppress(asyncpg.LockNotAvailableError):
                 await prepare(session.at_home.conn, job_queries(session.control))

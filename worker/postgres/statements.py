@@ -6,7 +6,8 @@ before a migration is sent. A gate's is opened once it is known that no pooler s
 no public way to do either on an open connection.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,10 +33,17 @@ async def prepare(conn: "Connection[Record]", statements: Iterable[str]) -> None
         asyncpg.LockNotAvailableError: Somebody holds a table that one of them writes; parsing it takes the same lock.
         asyncpg.PostgresError: The server refuses one.
     """
-    await conn.execute(f"SET lock_timeout = {_LOCK_TIMEOUT_MS}")
-    try:
+    async with hurried(conn):
         for sql in statements:
             await conn._get_statement(sql, None)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+
+
+@asynccontextmanager
+async def hurried(conn: "Connection[Record]") -> AsyncIterator[None]:
+    """Have the block's statements wait a tenth of a second for a lock."""
+    await conn.execute(f"SET lock_timeout = {_LOCK_TIMEOUT_MS}")
+    try:
+        yield
     finally:
         # It ends what the driver began and leaves open: the session would stay in a transaction, with a snapshot.
         await conn.execute("RESET lock_timeout")

@@ -121,7 +121,7 @@ class BatchUndone(Event):
 
 @dataclass(frozen=True, slots=True)
 class PipelineStarted(Event):
-    """Migrations are sent in one message, each a transaction of its own; they are told when the last is committed."""
+    """Migrations are sent in one message, each a transaction of its own; they are told after the last is committed."""
 
     first: int
     last: int
