@@ -1,9 +1,11 @@
 import anyio
+import pytest
 from anyio.lowlevel import checkpoint
 
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import bundle_of, dump, tables, worker_on
 from worker.core.events.events import LockAcquired
+from worker.errors import MigrationFailedError
 from worker.jobs.site import Result
 
 ONE = bundle_of(tables(1, 2), "1.0")
@@ -65,3 +67,27 @@ async def test_a_look_that_finds_nothing_to_do_costs_two_queries(database: Datab
         await worker.round()
         await checkpoint()
         assert len(sent) == 2
+
+
+async def test_a_row_that_names_the_wanted_bundle_already_opens_nothing_while_its_migration_fails(
+    database: Database,
+) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(ONE)
+        await database.execute("UPDATE tidegate.readiness SET bundles = '{1.0,2.0}'")
+
+        with pytest.raises(MigrationFailedError):
+            await worker.up(bundle_of(tables(1, 2) | {3: "SELECT 1 / 0"}, "2.0"))
+
+    assert await database.fetchval("SELECT bundles FROM tidegate.readiness") == ["1.0"]
+
+
+async def test_what_was_published_and_passed_over_is_ready_with_what_came_after_it(database: Database) -> None:
+    async with worker_on(database) as worker:
+        await worker.up(ONE)
+        await worker.publish(bundle_of(tables(1, 2, 3), "2.0"))
+        await worker.publish(bundle_of(tables(1, 2, 3, 4), "3.0"))
+
+        await worker.round()
+
+    assert await database.fetchval("SELECT bundles FROM tidegate.readiness") == ["1.0", "2.0", "3.0"]
