@@ -1,6 +1,7 @@
 """A job's start is cut before its first migration: its row waits for the next round, and its end is told."""
 
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -58,8 +59,8 @@ async def test_a_start_that_is_cancelled_before_it_is_known_waits_for_the_next_r
         await published(worker)
         with anyio.CancelScope() as scope, monkeypatch.context() as patch:
 
-            async def cancelled(home: HomeHalf, target: str, bundle_id: int, epoch: int) -> None:
-                await start(home, target, bundle_id, epoch)
+            async def cancelled(home: HomeHalf, *asked: Any) -> None:
+                await start(home, *asked)
                 assert state(database) == "running 1"
                 scope.cancel()
                 await anyio.lowlevel.checkpoint()
