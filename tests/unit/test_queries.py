@@ -34,6 +34,13 @@ def test_names_are_unique_and_parameters_count_from_one(file: str) -> None:
         assert numbers == set(range(1, len(numbers) + 1)), name
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_no_parameter_is_of_a_type_that_the_driver_has_to_look_up_first(file: str) -> None:
+    arrays = {name: re.findall(r"\$\d+::(\w+)\[\]", sql) for name, sql in queries(file, "tidegate").items()}
+
+    assert not {name: kinds for name, kinds in arrays.items() if set(kinds) - {"text"}}
+
+
 @pytest.mark.parametrize(
     ("text", "quoted"), [("plain", "'plain'"), ("it's", "'it''s'"), ("back\\slash", " E'back\\\\slash'"), ("", "''")]
 )

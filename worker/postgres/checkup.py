@@ -70,7 +70,7 @@ class _Reading:
 
     async def _sessions(self) -> tuple[LockSession, ...]:
         keys = Keys.of_target(self._survey.target, self._survey.database).in_order
-        rows = await self._conn.fetch(self._sql["lock_sessions"], list(keys))
+        rows = await self._conn.fetch(self._sql["lock_sessions"], list(map(str, keys)))
         return tuple(
             LockSession(
                 row["pid"],

@@ -74,7 +74,7 @@ FROM pg_locks AS l
 JOIN pg_stat_activity AS a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.objsubid = 1
     AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
-    AND ((l.classid::bigint << 32) | l.objid::bigint) = ANY ($1::bigint[])
+    AND ((l.classid::bigint << 32) | l.objid::bigint) = ANY ($1::text[]::bigint[])
     AND l.pid <> pg_backend_pid()
 ORDER BY l.pid, l.granted;
 

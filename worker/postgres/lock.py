@@ -252,7 +252,7 @@ async def _give_back(session: Session, keys: tuple[int, ...]) -> None:
 
 async def lock_holder(session: Session, keys: Keys) -> LockWaiting | None:
     """Who else holds one of these keys in this database, if anybody."""
-    row = await session.conn.fetchrow(queries("target", session.control)["lock_holder"], list(keys.in_order))
+    row = await session.conn.fetchrow(queries("target", session.control)["lock_holder"], list(map(str, keys.in_order)))
     if row is None:
         return None
     application = row["application"]

@@ -252,7 +252,7 @@ $rehearsal$;
 SELECT epoch FROM :"schema".fence WHERE target = $1;
 
 -- name: lock_holder
--- Who holds one of these advisory keys in this database. $1: keys as bigint[]. Of another role's session a role without
+-- Who holds one of these advisory keys in this database. $1: keys. Of another role's session a role without
 -- pg_read_all_stats sees neither the address nor the start.
 SELECT
     a.usename::text AS role, coalesce(a.application_name, '') AS application,
@@ -262,7 +262,7 @@ FROM pg_locks AS l
 JOIN pg_stat_activity AS a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
     AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
-    AND ((l.classid::bigint << 32) | l.objid::bigint) = ANY ($1::bigint[])
+    AND ((l.classid::bigint << 32) | l.objid::bigint) = ANY ($1::text[]::bigint[])
     AND l.pid <> pg_backend_pid()
 ORDER BY l.pid
 LIMIT 1;
@@ -310,7 +310,7 @@ SELECT extract(epoch FROM set_at - $2::timestamptz)::float8 FROM :"schema".readi
 WITH taken AS (
     INSERT INTO :"schema".ledger (target, version, name, checksum, bundle, origin, mode, worker, epoch)
     SELECT $1, u.version, u.name, u.checksum, $2, $8, 'assumed', $3, $4
-    FROM unnest($5::bigint[], $6::text[], $7::text[]) AS u (version, name, checksum)
+    FROM unnest($5::text[]::bigint[], $6::text[], $7::text[]) AS u (version, name, checksum)
     RETURNING target, version, name, checksum, bundle, mode, worker, epoch
 )
 INSERT INTO :"schema".history (target, version, name, action, checksum, bundle, mode, worker, epoch)
@@ -330,7 +330,7 @@ SELECT target, version, name, $5, checksum, bundle, $6, $3, $4 FROM gone ORDER B
 -- $6: checksums, $7: why.
 WITH changed AS (
     UPDATE :"schema".ledger AS l SET checksum = u.checksum, bundle = $2
-    FROM unnest($5::bigint[], $6::text[]) AS u (version, checksum)
+    FROM unnest($5::text[]::bigint[], $6::text[]) AS u (version, checksum)
     WHERE l.target = $1 AND l.version = u.version
     RETURNING l.target, l.version, l.name, l.checksum, l.bundle
 )

@@ -109,7 +109,7 @@ class TargetHalf:
             bundle,
             self._worker,
             held.epoch,
-            [e.version for e in rows],
+            [str(e.version) for e in rows],
             [e.name for e in rows],
             [e.checksum for e in rows],
             {Action.ADOPT: "adopted", Action.FORCE: "forced"}[action],
@@ -131,7 +131,8 @@ class TargetHalf:
 
     async def accept(self, held: Held, checksums: Mapping[int, str], bundle: str, why: str) -> None:
         """Record these checksums, by version, as of the files that were applied; `why` goes into the history."""
-        values = (self._target.name, bundle, self._worker, held.epoch, list(checksums), list(checksums.values()), why)
+        versions, sums = list(map(str, checksums)), list(checksums.values())
+        values = (self._target.name, bundle, self._worker, held.epoch, versions, sums, why)
         await self._conn.execute(self._sql["accept"], *values)
 
     async def answer(self, held: Held, progress: Progress, given: Answer) -> None:
