@@ -7,6 +7,7 @@ a role needs no CREATE right on the database.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from functools import cache
@@ -29,8 +30,9 @@ from worker.core.planning.plan import Latest, Observed, Pending, Refused, Run, U
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.core.value import replace
 from worker.errors import MigrationFailedError, RefusedError
+from worker.postgres.advisory import Keys
 from worker.postgres.faults import told
-from worker.postgres.lock import Held, Keys, hold, raise_fence
+from worker.postgres.lock import Held, hold, raise_fence
 from worker.postgres.queries import queries, with_schema
 from worker.postgres.session import PINNED_PATH, Session
 from worker.postgres.sight import ControlVersions
@@ -84,12 +86,13 @@ async def ensure(
     limits: Limits,
     readers: tuple[str, ...],
     found: Found = Found.SOMETHING,
-    also: tuple[str, ...] = (),
+    also: Callable[[], tuple[str, ...]] = tuple,
 ) -> bool:
     """Create what the session's database needs, or bring it up to this program's version; it was seen not to be.
 
-    Returns whether all of it was made here; otherwise who made it, and what stands on it, is to be looked at. `also` is
-    SQL that commits together with what was made here, and is not run otherwise.
+    Returns whether all of it was made here; otherwise who made it, and what stands on it, is to be looked at. `also`
+    gives SQL that commits together with what is made here, and is asked for only where nothing is there: of several
+    workers that begin at once one does what that costs.
 
     Raises:
         RefusedError: The role may not create it, and what it lacks; or a role in `readers` does not exist.
@@ -102,7 +105,7 @@ async def ensure(
         await _check_readers(session, readers)
         # Where somebody was quicker all the same, nothing of it is committed.
         is_first = found is Found.NOTHING and not waited
-        made = await _create(silent, limits, keys, also) if is_first else 0
+        made = await _create(silent, limits, keys, also()) if is_first else 0
         there = ControlVersions(None, None) if made else await _versions(session)
         if covers(session, there):
             return False
@@ -110,7 +113,7 @@ async def ensure(
             await _check_room(session, there)
         try:
             if there.target is None and not is_first:
-                made = await _create(silent, limits, keys, also)
+                made = await _create(silent, limits, keys, also())
             applied = made or sum([await _upgrade(silent, half, limits, keys, waited) for half in _halves(session)])
         except MigrationFailedError as error:
             raise _refused(session, error) from error

@@ -8,8 +8,9 @@ from tests.fixtures.sites import Worker, bundle_of, tables, worker_on
 from worker.core.lock_keys import target_key
 from worker.core.target import Target
 from worker.errors import RefusedError
+from worker.postgres.advisory import Keys
 from worker.postgres.faults import ConnectionLostError, FencedError
-from worker.postgres.lock import Held, Keys, raise_fence
+from worker.postgres.lock import Held, raise_fence
 from worker.postgres.transaction import fenced, transaction
 
 TARGET = Target("public", "schema_migrations")

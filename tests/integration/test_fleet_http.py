@@ -13,7 +13,7 @@ from tests.fixtures.processes import StartTidegate
 from tests.fixtures.servers import Database, fresh_database
 from tests.fixtures.workers import Worker, backends, eventually
 from worker.core.target import Target
-from worker.postgres.lock import Keys
+from worker.postgres.advisory import Keys
 
 FAR = '[[targets]]\nname = "far"\ndatabase = { env = "FAR" }\nschemas = ["tenant_far"]\n'
 

@@ -6,12 +6,18 @@ import pytest
 
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import LIMITS, SITE, bundle_of, tables, worker_on
+from worker.core.checkpoint import Checkpoint
 from worker.core.events.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
 from worker.core.lock_keys import golang_keys, target_key
+from worker.core.planning.plan import Next
+from worker.core.planning.reconcile import Insistence
 from worker.core.target import Target
 from worker.errors import TimedOutError
+from worker.jobs.bring import bring
+from worker.jobs.site import Report, Request, Result
+from worker.postgres.advisory import Keys
 from worker.postgres.faults import ConnectionLostError
-from worker.postgres.lock import Keys, hold, raise_fence, release_foreign, retake_foreign
+from worker.postgres.lock import hold, raise_fence, release_foreign, retake_foreign
 
 TARGET = Target("public", "schema_migrations")
 ONE = bundle_of(tables(1), "1.0")
@@ -169,3 +175,55 @@ async def test_another_workers_work_is_found_under_the_lock_without_a_write(data
         async with hold(first.session, keys, 5):
             pass
     assert await database.fetchval("SELECT epoch FROM tidegate.fence WHERE target = 'public.schema_migrations'") == 1
+
+
+async def test_who_waits_leaves_as_soon_as_the_holder_has_stated_all_that_it_came_for(database: Database) -> None:
+    async with worker_on(database, name="a") as first, worker_on(database, name="b") as second:
+        await first.publish(ONE)
+        reports: list[Report] = []
+
+        async def wait() -> None:
+            reports.append(await second.up())
+
+        async with hold(first.session, keys_of(database), 5):
+            with anyio.fail_after(10):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(wait)
+                    await second.recorded.first(LockWaiting)
+                    # The same session takes the lock once more, and still holds it after that.
+                    await first.up()
+            assert len(set(await held_keys(database))) == 3
+
+    assert [(report.result, report.version) for report in reports] == [(Result.UP_TO_DATE, 1)]
+    assert not second.recorded.of(LockAcquired) + second.recorded.of(LockReleased)
+
+
+async def test_who_waits_goes_on_waiting_where_the_holder_has_left_something_to_do(database: Database) -> None:
+    two = bundle_of(tables(1, 2), "2.0")
+    async with worker_on(database, name="a") as first, worker_on(database, name="b") as second:
+        await first.publish(two)
+        looks = anyio.Event()
+        seen: list[Checkpoint] = []
+
+        def passing(checkpoint: Checkpoint) -> None:
+            seen.append(checkpoint)
+            # The first look, and the one at what was stated.
+            if seen.count(Checkpoint.LOOKED) == 2:
+                looks.set()
+
+        reports: list[Report] = []
+        waiting = replace(second, session=replace(second.session, passing=passing))
+
+        async def wait() -> None:
+            reports.append(await waiting.up())
+
+        async with anyio.create_task_group() as group, hold(first.session, keys_of(database), 5):
+            group.start_soon(wait)
+            await second.recorded.first(LockWaiting)
+            await bring(first.session, SITE, Request(Insistence.COMMAND, Next(1), pin="up 1"))
+            with anyio.fail_after(10):
+                await looks.wait()
+            assert not reports
+
+    assert [(report.result, report.applied) for report in reports] == [(Result.APPLIED, (2,))]
+    assert await database.fetchval("SELECT epoch FROM tidegate.fence WHERE target = 'public.schema_migrations'") == 2

@@ -14,7 +14,8 @@ from worker.core.status.sighting import Sighting
 from worker.core.status.snapshot import Panorama
 from worker.errors import MigrationFailedError
 from worker.jobs.status import panorama_of, target_status
-from worker.postgres.lock import Keys, hold
+from worker.postgres.advisory import Keys
+from worker.postgres.lock import hold
 
 ONE, TWO = bundle_of(tables(1, 2), "1"), bundle_of(tables(1, 2, 3), "2")
 BUILD = "CREATE INDEX CONCURRENTLY ON big (a)"

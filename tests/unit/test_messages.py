@@ -15,7 +15,8 @@ from worker.core.bundles.migration import Direction, Migration, parse_side
 from worker.core.events.event import Emitter
 from worker.core.sql.script import Mode, Segment, SegmentKind, read_script
 from worker.core.target import Target
-from worker.postgres.lock import Held, Keys
+from worker.postgres.advisory import Keys
+from worker.postgres.lock import Held
 from worker.postgres.session import Session
 
 TIMEOUTS = Timeouts(lock_ms=250, patient_ms=2000, statement_ms=60_000)

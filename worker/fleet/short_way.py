@@ -31,8 +31,9 @@ from worker.jobs.published import load, place_of
 from worker.jobs.readiness import readiness_of, required_of
 from worker.jobs.site import Report, Request, Result, Site
 from worker.jobs.work import work_out
+from worker.postgres.advisory import Keys
 from worker.postgres.fleet_sight import Recorded, recorded_under
-from worker.postgres.lock import Held, Keys, hold, raise_fence
+from worker.postgres.lock import Held, hold, raise_fence
 from worker.postgres.readiness_row import readiness_sql
 from worker.postgres.session import Session
 from worker.postgres.sight import see

@@ -11,8 +11,9 @@ from worker.jobs.execution import Statement
 from worker.jobs.look import Control, View, look
 from worker.jobs.preflight import check_standing
 from worker.jobs.site import Site
+from worker.postgres.advisory import Keys
 from worker.postgres.home_half import HomeHalf
-from worker.postgres.lock import Held, Keys, hold, raise_fence
+from worker.postgres.lock import Held, hold, raise_fence
 from worker.postgres.session import Session
 from worker.postgres.target_half import TargetHalf
 from worker.postgres.transaction import fenced

@@ -17,9 +17,11 @@ from worker.jobs.look import Control, View, glance_first, glance_for_work, is_wa
 from worker.jobs.preflight import check_standing
 from worker.jobs.published import learn, load
 from worker.jobs.site import Report, Request, Result, Site
+from worker.postgres.advisory import Keys, Watch
 from worker.postgres.home_half import HomeHalf
-from worker.postgres.lock import Held, Keys, hold_raised, raise_fence
+from worker.postgres.lock import Held, hold_raised, raise_fence
 from worker.postgres.session import Session
+from worker.postgres.target_half import TargetHalf
 from worker.postgres.transaction import fenced
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ class _Bringing:
         self._at_hand = given or request.offer
         self._sights = sights
         self._state: State | None = None
+        self._brought: Report | None = None
 
     async def run(self) -> Report:
         known = self._sights.known
@@ -103,8 +106,25 @@ class _Bringing:
 
     async def _with_lock(self, view: View) -> Report:
         keys, target = Keys.of_target(view.survey.target, view.survey.database), view.survey.target
-        async with hold_raised(self._session, keys, target, self._site.limits.advisory_timeout) as (waited, held):
-            return await self._under_lock(keys, view, waited, held)
+        watch = Watch(TargetHalf(self._session, target).stated_sql, self._is_brought)
+        async with hold_raised(self._session, keys, target, self._site.limits.advisory_timeout, watch) as taken:
+            if taken is not None:
+                return await self._under_lock(keys, view, *taken)
+        if self._brought is None:
+            raise AssertionError("the wait ends without the lock only where the target was brought there")
+        return self._brought
+
+    async def _is_brought(self) -> bool:
+        """Look whether the lock's holder, who has stated something, has left nothing to do."""
+        view, decision = await self._decided()
+        if decision.action is Action.NOTHING:
+            self._brought = self._report(view, decision)
+        return self._brought is not None
+
+    async def _decided(self) -> tuple[View, Decision]:
+        view = await self._look()
+        check_standing(view.survey.standing)
+        return view, await self._decide(view)
 
     async def _offered(self) -> View:
         """Look, and publish what is offered; then look at what came of it, of other publishers' offers too.
@@ -131,9 +151,7 @@ class _Bringing:
 
     async def _under_lock(self, keys: Keys, view: View, waited: float, held: Held | None) -> Report:
         if held is None:
-            view = await self._look()
-            check_standing(view.survey.standing)
-            decision = await self._decide(view)
+            view, decision = await self._decided()
             if decision.action is Action.NOTHING:
                 return self._report(view, decision)
             held = await raise_fence(self._session, keys, view.survey.target, waited)

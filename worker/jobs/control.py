@@ -1,5 +1,7 @@
 """Has the control schema made or upgraded, and trusts none that somebody else made meanwhile."""
 
+from collections.abc import Callable
+
 from worker import control_schema
 from worker.control_schema import Found
 from worker.core.bundles.bundle import Bundle
@@ -10,11 +12,11 @@ from worker.postgres.session import Session
 
 
 async def have_control(
-    session: Session, site: Site, view: View, given: Bundle | None, also: tuple[str, ...] = ()
+    session: Session, site: Site, view: View, given: Bundle | None, also: Callable[[], tuple[str, ...]] = tuple
 ) -> bool:
     """Have a control schema that is as new as this program, where the view showed none or an older one.
 
-    Returns whether all of it was made here, and `also` with it, which is not run otherwise.
+    Returns whether all of it was made here, and what `also` gives with it, which is asked for only then.
 
     Raises:
         RefusedError: The role may not write there, or somebody else's objects are there; names the SQL to run.

@@ -10,10 +10,11 @@ from worker.core.value import dataclass, replace
 from worker.errors import RefusedError, TimedOutError
 from worker.jobs.preflight import check_sight
 from worker.jobs.site import Drift, Rivals, Site
+from worker.postgres.advisory import Keys
 from worker.postgres.faults import credible
 from worker.postgres.home_half import Row, TargetRow
 from worker.postgres.job_row import Job
-from worker.postgres.lock import Keys, hold
+from worker.postgres.lock import hold
 from worker.postgres.session import Session
 from worker.postgres.sight import Sight, see, see_first
 from worker.postgres.survey import Survey, survey, survey_of, survey_sql

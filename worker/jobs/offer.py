@@ -39,13 +39,12 @@ async def publish(session: Session, site: Site, view: View, bundle: Bundle, inte
     renews = intent is Intent.EXPLICIT and bundle.seal is not None
     if view.wanted is not None and is_wanted(view, bundle) and not renews:
         decision: PublishDecision = AlreadyWanted(view.wanted.published)
+    elif view.control is not Control.CURRENT and await _publish_first(session, site, view, bundle, intent):
+        decision = New(None)
     else:
         _check(bundle, view, site)
-        if view.control is not Control.CURRENT and await _publish_first(session, site, view, bundle, intent):
-            decision = New(None)
-        else:
-            may = partial(site.trust.check_publishing, bundle)
-            decision = await HomeHalf(session, view.line).publish(bundle, intent, may)
+        may = partial(site.trust.check_publishing, bundle)
+        decision = await HomeHalf(session, view.line).publish(bundle, intent, may)
     _tell(session, view.line, bundle, decision)
     if isinstance(decision, LabelTaken):
         raise _taken(decision)
@@ -61,7 +60,6 @@ async def publish_first(session: Session, site: Site, view: View, bundle: Bundle
         RefusedError: It cannot be applied to this target.
         BundleError: A file that is pending cannot be run as SQL.
     """
-    _check(bundle, view, site)
     is_published = await _publish_first(session, site, view, bundle, intent)
     if is_published:
         _tell(session, view.line, bundle, New(None))
@@ -72,11 +70,19 @@ async def _publish_first(session: Session, site: Site, view: View, bundle: Bundl
     """Have a current control schema; tells whether the bundle was published in the transaction that made it."""
     check_publisher(view.survey.standing)
     if view.survey.has_control or session.home is not None:
+        _check(bundle, view, site)
         await have_control(session, site, view, bundle)
         return False
-    site.trust.check_publishing(bundle)
-    sql = HomeHalf(session, view.line).first_sql(bundle, intent)
-    return await have_control(session, site, view, bundle, sql) and bool(sql)
+    sql: tuple[str, ...] = ()
+
+    def publishing() -> tuple[str, ...]:
+        nonlocal sql
+        _check(bundle, view, site)
+        site.trust.check_publishing(bundle)
+        sql = HomeHalf(session, view.line).first_sql(bundle, intent)
+        return sql
+
+    return await have_control(session, site, view, bundle, publishing) and bool(sql)
 
 
 async def publish_to_line(session: Session, site: Site, line: str, bundle: Bundle, intent: Intent) -> PublishDecision:

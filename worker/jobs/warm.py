@@ -7,9 +7,10 @@ import asyncpg
 from worker.errors import RefusedError, TimedOutError
 from worker.jobs.look import View, glance_for_work, glance_whole
 from worker.jobs.site import Site
+from worker.postgres.advisory import Keys
 from worker.postgres.faults import told
 from worker.postgres.home_half import job_queries
-from worker.postgres.lock import Keys, try_raising_sql
+from worker.postgres.lock import try_raising_sql
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 from worker.postgres.statements import hurried, prepare

@@ -9,8 +9,8 @@ from worker.core.checks.checkup import (
     SettingSeen,
 )
 from worker.core.status.company import PREFIX
+from worker.postgres.advisory import Keys
 from worker.postgres.faults import told
-from worker.postgres.lock import Keys
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 from worker.postgres.survey import Survey

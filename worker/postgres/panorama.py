@@ -12,8 +12,8 @@ from worker.core.status.company import PREFIX, Seen, peers
 from worker.core.status.snapshot import BUNDLES, STEPS, BundleStatus, LockHolder, Panorama, Step
 from worker.core.target import quote_literal
 from worker.errors import RefusedError
+from worker.postgres.advisory import Keys
 from worker.postgres.faults import credible, told
-from worker.postgres.lock import Keys
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 from worker.postgres.survey import Survey

@@ -11,8 +11,8 @@ from worker.core.planning.plan import VersionRow
 from worker.core.planning.removal import Client, Grant, HalfDone, Inventory, Kept, OpenJob, Thing
 from worker.core.target import Target, quote_identifier
 from worker.errors import RefusedError
+from worker.postgres.advisory import Keys, lock_holder
 from worker.postgres.faults import told
-from worker.postgres.lock import Keys, lock_holder
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
 from worker.postgres.transaction import transaction

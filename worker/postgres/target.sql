@@ -300,6 +300,10 @@ ON CONFLICT (target) DO UPDATE SET
     set_at = clock_timestamp()
 RETURNING pg_notify($13, target);
 
+-- name: stated
+-- When the readiness row was written. $1: target.
+SELECT set_at FROM :"schema".readiness WHERE target = $1;
+
 -- name: since_wanted
 -- The seconds from when the bundle became wanted to what the readiness row states. $1: target, $2: when.
 SELECT extract(epoch FROM set_at - $2::timestamptz)::float8 FROM :"schema".readiness WHERE target = $1;

@@ -170,6 +170,11 @@ class TargetHalf:
         """Write the readiness row, and tell the gates."""
         await self._conn.execute(readiness_sql(held, row))
 
+    @property
+    def stated_sql(self) -> str:
+        """SQL for when the readiness row was written; whoever waits for the lock sees by it that a job is done."""
+        return with_values(self._sql["stated"], self._target.name)
+
     async def since_wanted(self, wanted_at: datetime) -> float | None:
         """The seconds from when the bundle became wanted to when the readiness row was written."""
         async with told(self._session, "reading readiness"):
