@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.bench import report
 from tests.bench.peers import ROOT
-from tests.bench.runner import commit_seconds, lacking, run
+from tests.bench.runner import disk_of, lacking, run
 from tests.bench.workloads import Workload, full, quick
 from tests.fixtures.cluster import Durability, running_server
 from tests.fixtures.installations import installations
@@ -44,14 +44,14 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="tidegate-bench-") as folder,
         running_server(_VERSION, installations()[_VERSION], Durability.AS_SHIPPED) as server,
     ):
-        commit = asyncio.run(commit_seconds(server))
+        disk = asyncio.run(disk_of(server))
         for number, workload in enumerate(workloads, 1):
             so_far = time.monotonic() - began
             _say(f"{number} of {len(workloads)}, {so_far:.0f} s so far, at most {_most(workload):.0f} s for this one")
             measured.append((workload, run(workload, server, Path(folder))))
-            now = report.document([measured[-1]], server_says, commit)
+            now = report.document([measured[-1]], server_says, disk)
             _say(report.table(now["workloads"][0], now["memory_from"]))
-    report.write(report.document(measured, server_says, commit), chosen.out)
+    report.write(report.document(measured, server_says, disk), chosen.out)
     _say(f"{time.monotonic() - began:.0f} s; {chosen.out / 'report.md'}")
     return int(any(results[0].trouble for _, results in measured))
 

@@ -6,6 +6,17 @@ from statistics import median
 
 
 @dataclass(frozen=True, slots=True)
+class Disk:
+    """Seconds that a commit takes which waits for the disk, and a new table without an index, which does not.
+
+    For some minutes after many files were removed, an ext4 without a journal is slow to make one.
+    """
+
+    commit: float
+    table: float
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One counted turn: seconds from start to end, the processor's seconds, the most memory in MiB; 0 is unknown.
 

@@ -17,11 +17,11 @@ from tests.bench import idle, ready
 from tests.bench.delay import delaying
 from tests.bench.peers import BARE, READING, TIDEGATE, Call, Peer
 from tests.bench.process import Process, TroubleError, beside, clean
-from tests.bench.results import Result, Turn
+from tests.bench.results import Disk, Result, Turn
 from tests.bench.workloads import Kind, Workload
 from tests.fixtures.cluster import Server
 
-_COMMITS = 200
+_TIMES = 200
 _LOOKING = (BARE, READING)
 _GIB = 1024**3
 _NUMBERS = count(1)
@@ -184,15 +184,19 @@ def lacking(gibibytes: int) -> str:
     return f"{folder} has {free:.1f} GiB left, and {gibibytes} are needed for the time" if free < gibibytes else ""
 
 
-async def commit_seconds(server: Server) -> float:
-    """What a commit of one row takes on an open session, in the median: all that is compared depends on it."""
+async def disk_of(server: Server) -> Disk:
+    """How quick the disk is on an open session, in the median: all that is compared depends on it."""
     conn = await server.connect("postgres")
     await conn.execute("CREATE TABLE commits (number int)")
-    took = []
-    for number in range(_COMMITS):
-        await conn.execute(f"BEGIN; INSERT INTO commits VALUES ({number})")
-        began = time.perf_counter()
-        await conn.execute("COMMIT")
-        took.append(time.perf_counter() - began)
+    commits = [await _seconds(conn, "COMMIT", f"BEGIN; INSERT INTO commits VALUES ({n})") for n in range(_TIMES)]
+    unhurried = "SET synchronous_commit = off"
+    tables = [await _seconds(conn, f"CREATE TABLE tables_{n} (number int)", unhurried) for n in range(_TIMES)]
     await conn.close()
-    return median(took)
+    return Disk(median(commits), median(tables))
+
+
+async def _seconds(conn: "asyncpg.Connection[asyncpg.Record]", sql: str, before: str) -> float:
+    await conn.execute(before)
+    began = time.perf_counter()
+    await conn.execute(sql)
+    return time.perf_counter() - began

@@ -11,6 +11,7 @@ from tests.bench.fleet import home
 from tests.bench.fleet.peers import others_of_databases, others_of_schemas
 from tests.bench.fleet.workloads import Asked, failed, grown, speeds, workloads
 from tests.bench.peers import TIDEGATE
+from tests.bench.results import Disk
 from tests.bench.workloads import Workload
 from tests.fixtures.cluster import Server
 
@@ -33,7 +34,7 @@ def test_every_size_of_a_fleet_has_figures_and_they_are_reported(server: Server,
 
     measured = [[(each, runner.run(_once(each), server, tmp_path)) for each in group] for group in groups]
     subjects = [grown(group) for group in measured]
-    report.write(report.document(subjects, "a server", 0.001), tmp_path)
+    report.write(report.document(subjects, "a server", Disk(0.001, 0.002)), tmp_path)
 
     assert [[result.trouble for result in results] for _, results in subjects] == [["", ""], ["", ""], [""], [""]]
     said = (tmp_path / "report.md").read_text()

@@ -20,7 +20,7 @@ from tests.bench.fleet import home
 from tests.bench.fleet.workloads import Asked, failed, grown, speeds, workloads
 from tests.bench.peers import ROOT
 from tests.bench.results import Result, Subject
-from tests.bench.runner import commit_seconds, lacking, run
+from tests.bench.runner import disk_of, lacking, run
 from tests.bench.workloads import Workload
 from tests.fixtures.cluster import Durability, Server, running_server
 from tests.fixtures.installations import installations
@@ -44,11 +44,11 @@ def main() -> int:
         running_server(_VERSION, installations()[_VERSION], Durability.AS_SHIPPED) as server,
         tempfile.TemporaryDirectory(prefix="tidegate-fleet-") as folder,
     ):
-        commit = asyncio.run(commit_seconds(server))
+        disk = asyncio.run(disk_of(server))
         for each in _measured(asked, server, Path(folder)):
             measured.append(each)
             # What is measured stays, whatever becomes of the rest.
-            now = report.document(measured, f"PostgreSQL {_VERSION}, settings as shipped", commit)
+            now = report.document(measured, f"PostgreSQL {_VERSION}, settings as shipped", disk)
             report.write(now, asked.out)
             _say(report.table(now["workloads"][-1], now["memory_from"]))
     _say(str(asked.out / "report.md"))
