@@ -12,6 +12,7 @@ from worker.core.events.events import (
     ListenerConnected,
     ListenerLost,
     LockAcquired,
+    LockLeft,
     LockReleased,
     LockTimedOut,
     LockWaiting,
@@ -97,7 +98,7 @@ class Board:
         match event:
             case LockWaiting(role, application, address, pid, connected, ours):
                 self._lock_wait = LockWait(role, application, address, pid, connected, ours, self._now())
-            case LockTimedOut():
+            case LockTimedOut() | LockLeft():
                 self._lock_wait = None
             case LockAcquired():
                 self.holds_lock = True

@@ -90,9 +90,9 @@ async def ensure(
 ) -> bool:
     """Create what the session's database needs, or bring it up to this program's version; it was seen not to be.
 
-    Returns whether all of it was made here; otherwise who made it, and what stands on it, is to be looked at. `also`
-    gives SQL that commits together with what is made here, and is asked for only where nothing is there: of several
-    workers that begin at once one does what that costs.
+    Returns whether all of it was made here; otherwise who made it, and what stands on it, is to be looked at. `also` is
+    asked for before anything is made where there is no home half, for SQL that commits together with what is made where
+    there is nothing; what it raises keeps all from being made. Of several workers that begin at once, one asks.
 
     Raises:
         RefusedError: The role may not create it, and what it lacks; or a role in `readers` does not exist.
@@ -114,6 +114,8 @@ async def ensure(
         try:
             if there.target is None and not is_first:
                 made = await _create(silent, limits, keys, also())
+            elif there.home is None and not is_first:
+                also()
             applied = made or sum([await _upgrade(silent, half, limits, keys, waited) for half in _halves(session)])
         except MigrationFailedError as error:
             raise _refused(session, error) from error

@@ -17,6 +17,7 @@ from worker.core.events.events import (
     JobFinished,
     JobStarted,
     LockAcquired,
+    LockLeft,
     LockReleased,
     LockTimedOut,
     LockWaiting,
@@ -63,7 +64,7 @@ class Round:
                 self._lock_is_free(target)
                 self.waiting.add(target)
                 self.strangers.update(() if ours else (target,))
-            case LockAcquired() | LockTimedOut() | LockReleased():
+            case LockAcquired() | LockLeft() | LockTimedOut() | LockReleased():
                 # One that was got and found nothing to do is only given back.
                 self._lock_is_free(target)
             case JobStarted(pending=pending):

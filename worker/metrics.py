@@ -18,6 +18,7 @@ from worker.core.events.events import (
     JobStarted,
     ListenerLost,
     LockAcquired,
+    LockLeft,
     LockTimedOut,
     ReadinessSet,
     WorkerWoken,
@@ -78,7 +79,7 @@ class _Instruments:
         self.jobs = words("jobs", "Jobs that ended, by outcome.", "outcome", outcomes)
         self.publishes = counter("publishes", "Bundles that this worker offered and that became wanted.")
         self.lock_attempts = words(
-            "lock_attempts", "Attempts to take the lock, by outcome.", "outcome", ("acquired", "timed_out")
+            "lock_attempts", "Attempts to take the lock, by outcome.", "outcome", ("acquired", "left", "timed_out")
         )
         self.fence_rejections = counter("fence_rejections", "Writes that were refused for their stale epoch.")
         self.wakeups = words("wakeups", "Looks at the tables, by what asked for them.", "source", _SOURCES)
@@ -165,6 +166,9 @@ class Metrics:
         match event:
             case LockAcquired(waited_seconds=seconds):
                 instruments.lock_attempts.count("acquired")
+                instruments.lock_wait.observe(seconds)
+            case LockLeft(waited_seconds=seconds):
+                instruments.lock_attempts.count("left")
                 instruments.lock_wait.observe(seconds)
             case LockTimedOut(waited_seconds=seconds):
                 instruments.lock_attempts.count("timed_out")

@@ -5,9 +5,9 @@ import anyio
 import pytest
 
 from tests.fixtures.servers import Database
-from tests.fixtures.sites import LIMITS, SITE, bundle_of, tables, worker_on
+from tests.fixtures.sites import LIMITS, SITE, Worker, bundle_of, tables, worker_on
 from worker.core.checkpoint import Checkpoint
-from worker.core.events.events import LockAcquired, LockReleased, LockTimedOut, LockWaiting
+from worker.core.events.events import LockAcquired, LockLeft, LockReleased, LockTimedOut, LockWaiting
 from worker.core.lock_keys import golang_keys, target_key
 from worker.core.planning.plan import Next
 from worker.core.planning.reconcile import Insistence
@@ -21,6 +21,10 @@ from worker.postgres.lock import hold, raise_fence, release_foreign, retake_fore
 
 TARGET = Target("public", "schema_migrations")
 ONE = bundle_of(tables(1), "1.0")
+STRANGERS_TRIGGER = """
+CREATE FUNCTION public.strange() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TRIGGER strange BEFORE INSERT ON tidegate.ledger FOR EACH ROW EXECUTE FUNCTION public.strange()
+"""
 HURRIED = replace(SITE, limits=replace(LIMITS, advisory_timeout=0.2))
 
 
@@ -177,13 +181,52 @@ async def test_another_workers_work_is_found_under_the_lock_without_a_write(data
     assert await database.fetchval("SELECT epoch FROM tidegate.fence WHERE target = 'public.schema_migrations'") == 1
 
 
-async def test_who_waits_leaves_as_soon_as_the_holder_has_stated_all_that_it_came_for(database: Database) -> None:
+def counted(worker: Worker, looks: int) -> tuple[Worker, anyio.Event]:
+    """The worker, and what is set once it has looked at its target so many times."""
+    seen: list[Checkpoint] = []
+    reached = anyio.Event()
+
+    def passing(checkpoint: Checkpoint) -> None:
+        seen.append(checkpoint)
+        if seen.count(Checkpoint.LOOKED) == looks:
+            reached.set()
+
+    return replace(worker, session=replace(worker.session, passing=passing)), reached
+
+
+class Pauses:
+    """The jitter of a session whose pauses between two attempts at the lock are counted."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._another = anyio.Event()
+
+    def __call__(self) -> float:
+        self._count += 1
+        self._another.set()
+        self._another = anyio.Event()
+        return 0.0
+
+    async def more(self, times: int) -> None:
+        until = self._count + times
+        with anyio.fail_after(10):
+            while self._count < until:
+                await self._another.wait()
+
+
+async def test_who_waits_leaves_once_the_holders_job_has_ended_though_the_lock_is_still_held(
+    database: Database,
+) -> None:
     async with worker_on(database, name="a") as first, worker_on(database, name="b") as second:
         await first.publish(ONE)
+        # The first look, and two at what was stated before the job has ended.
+        waiter, looks = counted(second, 3)
         reports: list[Report] = []
+        blocker = await database.connect()
+        await blocker.execute("BEGIN; LOCK TABLE tidegate.fingerprint IN SHARE MODE")
 
         async def wait() -> None:
-            reports.append(await second.up())
+            reports.append(await waiter.up())
 
         async with hold(first.session, keys_of(database), 5):
             with anyio.fail_after(10):
@@ -191,31 +234,27 @@ async def test_who_waits_leaves_as_soon_as_the_holder_has_stated_all_that_it_cam
                     group.start_soon(wait)
                     await second.recorded.first(LockWaiting)
                     # The same session takes the lock once more, and still holds it after that.
-                    await first.up()
+                    group.start_soon(first.up)
+                    await looks.wait()
+                    early = list(reports)
+                    await blocker.close()
             assert len(set(await held_keys(database))) == 3
 
+    assert early == []
     assert [(report.result, report.version) for report in reports] == [(Result.UP_TO_DATE, 1)]
+    assert len(second.recorded.of(LockLeft)) == 1
     assert not second.recorded.of(LockAcquired) + second.recorded.of(LockReleased)
 
 
 async def test_who_waits_goes_on_waiting_where_the_holder_has_left_something_to_do(database: Database) -> None:
-    two = bundle_of(tables(1, 2), "2.0")
     async with worker_on(database, name="a") as first, worker_on(database, name="b") as second:
-        await first.publish(two)
-        looks = anyio.Event()
-        seen: list[Checkpoint] = []
-
-        def passing(checkpoint: Checkpoint) -> None:
-            seen.append(checkpoint)
-            # The first look, and the one at what was stated.
-            if seen.count(Checkpoint.LOOKED) == 2:
-                looks.set()
-
+        await first.publish(bundle_of(tables(1, 2), "2.0"))
+        # The first look, and the one at what was stated.
+        waiter, looks = counted(second, 2)
         reports: list[Report] = []
-        waiting = replace(second, session=replace(second.session, passing=passing))
 
         async def wait() -> None:
-            reports.append(await waiting.up())
+            reports.append(await waiter.up())
 
         async with anyio.create_task_group() as group, hold(first.session, keys_of(database), 5):
             group.start_soon(wait)
@@ -223,7 +262,29 @@ async def test_who_waits_goes_on_waiting_where_the_holder_has_left_something_to_
             await bring(first.session, SITE, Request(Insistence.COMMAND, Next(1), pin="up 1"))
             with anyio.fail_after(10):
                 await looks.wait()
-            assert not reports
 
     assert [(report.result, report.applied) for report in reports] == [(Result.APPLIED, (2,))]
+    assert not second.recorded.of(LockLeft)
     assert await database.fetchval("SELECT epoch FROM tidegate.fence WHERE target = 'public.schema_migrations'") == 2
+
+
+async def test_what_is_in_the_way_of_a_look_while_the_lock_is_held_is_no_end_of_the_wait(database: Database) -> None:
+    async with worker_on(database, name="a") as first, worker_on(database, name="b") as second:
+        await first.up(ONE)
+        await first.publish(bundle_of(tables(1, 2), "2.0"))
+        pauses = Pauses()
+        waiter = replace(second, session=replace(second.session, jitter=pauses))
+        reports: list[Report] = []
+
+        async def wait() -> None:
+            reports.append(await waiter.up())
+
+        async with anyio.create_task_group() as group, hold(first.session, keys_of(database), 5):
+            group.start_soon(wait)
+            await second.recorded.first(LockWaiting)
+            await database.execute(f"{STRANGERS_TRIGGER}; UPDATE tidegate.readiness SET set_at = clock_timestamp()")
+            # An attempt that was under way, and a whole one.
+            await pauses.more(2)
+            await database.execute("DROP TRIGGER strange ON tidegate.ledger")
+
+    assert [(report.result, report.applied) for report in reports] == [(Result.APPLIED, (2,))]

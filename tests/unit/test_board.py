@@ -13,6 +13,7 @@ from worker.core.events.events import (
     JobFinished,
     JobStarted,
     LockAcquired,
+    LockLeft,
     LockReleased,
     LockTimedOut,
     LockWaiting,
@@ -160,7 +161,7 @@ def test_the_next_part_begins_with_nothing_seen(board: Board) -> None:
     assert (running.segment, running.waiting, running.progress) == (2, None, None)
 
 
-@pytest.mark.parametrize("end", [LockAcquired(2, 0.1), LockReleased(0.1), LockTimedOut(9.0), SUCCEEDED])
+@pytest.mark.parametrize("end", [LockAcquired(2, 0.1), LockLeft(0.2), LockReleased(0.1), LockTimedOut(9.0), SUCCEEDED])
 def test_the_wait_for_the_lock_is_told_until_it_ends(board: Board, end: Event) -> None:
     wait = tell(board, WAITING).snapshot().lock_wait
     assert wait is not None

@@ -19,6 +19,7 @@ from worker.core.events.events import (
     JobStarted,
     ListenerLost,
     LockAcquired,
+    LockLeft,
     LockReleased,
     LockTimedOut,
     LockWaiting,
@@ -135,6 +136,8 @@ def test_two_metrics_objects_share_nothing(metrics: Metrics) -> None:
         (BundlePublished("1.4.0", "ab", "m"), "publishes_total", {}),
         (LockAcquired(4, 0.1), "lock_attempts_total", {"outcome": "acquired"}),
         (LockAcquired(4, 0.1), "lock_wait_seconds_count", {}),
+        (LockLeft(0.2), "lock_attempts_total", {"outcome": "left"}),
+        (LockLeft(0.2), "lock_wait_seconds_count", {}),
         (LockTimedOut(9.0), "lock_attempts_total", {"outcome": "timed_out"}),
         (LockTimedOut(9.0), "lock_wait_seconds_count", {}),
         (FenceRejected(4), "fence_rejections_total", {}),
@@ -222,7 +225,14 @@ def test_beyond_the_limit_targets_are_counted_by_state_only(metrics: Metrics) ->
 
 
 def test_a_strangers_lock_is_told_until_the_lock_is_ours(metrics: Metrics) -> None:
-    for ended in (LockAcquired(4, 1.0), LockReleased(0.1), LockTimedOut(9.0), FAILED, waiting(ours=True)):
+    for ended in (
+        LockAcquired(4, 1.0),
+        LockLeft(0.2),
+        LockReleased(0.1),
+        LockTimedOut(9.0),
+        FAILED,
+        waiting(ours=True),
+    ):
         metrics.sink(waiting(ours=False), {"target": TARGET})
         assert value(metrics, "lock_held_by_stranger") == 1
         metrics.sink(ended, {"target": TARGET})

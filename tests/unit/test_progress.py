@@ -8,7 +8,7 @@ from rich.console import Console
 from worker.cli.progress_screen import picture
 from worker.cli.under_way import UnderWay
 from worker.core.events.event import Event, Outcome
-from worker.core.events.events import GateWaiting, JobStarted, LockAcquired, LockWaiting
+from worker.core.events.events import GateWaiting, JobStarted, LockAcquired, LockLeft, LockWaiting
 from worker.core.events.migration_events import (
     BatchStarted,
     BatchUndone,
@@ -105,6 +105,8 @@ def test_what_is_seen_replaces_what_was_told() -> None:
     assert (under_way.wait, under_way.progress) == ("", None)
 
 
-@pytest.mark.parametrize("event", [STARTED, LockAcquired(1, 0.1), SegmentFinished(2, 1, 3, 0.1), JobStarted(1, 1, 1)])
+@pytest.mark.parametrize(
+    "event", [STARTED, LockAcquired(1, 0.1), LockLeft(0.2), SegmentFinished(2, 1, 3, 0.1), JobStarted(1, 1, 1)]
+)
 def test_a_wait_is_over_when_it_goes_on(event: Event) -> None:
     assert after(WAITING, event).wait == ""

@@ -36,7 +36,7 @@ def test_names_are_unique_and_parameters_count_from_one(file: str) -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_no_parameter_is_of_a_type_that_the_driver_has_to_look_up_first(file: str) -> None:
-    arrays = {name: re.findall(r"\$\d+::(\w+)\[\]", sql) for name, sql in queries(file, "tidegate").items()}
+    arrays = {name: re.findall(r"\$\d+::([\w.]+)\[\]", sql) for name, sql in queries(file, "tidegate").items()}
 
     assert not {name: kinds for name, kinds in arrays.items() if set(kinds) - {"text"}}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from worker.cli.sighting import wait_of
 from worker.core.events.event import Event, Outcome
-from worker.core.events.events import GateOpened, GateWaiting, JobStarted, LockAcquired, LockWaiting
+from worker.core.events.events import GateOpened, GateWaiting, JobStarted, LockAcquired, LockLeft, LockWaiting
 from worker.core.events.migration_events import (
     BatchStarted,
     BatchUndone,
@@ -77,7 +77,7 @@ def _wait(event: Event, before: str) -> str:
             return f"waits for the lock, which role {role}, {named}, backend {pid} holds"
         case GateWaiting(message=message):
             return message
-        case LockAcquired() | GateOpened():
+        case LockAcquired() | LockLeft() | GateOpened():
             return ""
         case _:
             return before

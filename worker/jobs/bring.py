@@ -1,6 +1,7 @@
 """Brings a target to a goal: look, lock and raise the fence, look again, decide, apply, record, release."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, assert_never
 
 from worker import control_schema
@@ -11,13 +12,14 @@ from worker.core.events.events import ReadinessForeign
 from worker.core.planning.plan import Back, To
 from worker.core.planning.reconcile import Action, Insistence
 from worker.core.value import dataclass
+from worker.errors import RefusedError, TimedOutError
 from worker.jobs.control import have_control
 from worker.jobs.decide import Decision, decide, decide_early
 from worker.jobs.look import Control, View, glance_first, glance_for_work, is_wanted, look, look_settled
 from worker.jobs.preflight import check_standing
 from worker.jobs.published import learn, load
 from worker.jobs.site import Report, Request, Result, Site
-from worker.postgres.advisory import Keys, Watch
+from worker.postgres.advisory import Condition, Keys
 from worker.postgres.home_half import HomeHalf
 from worker.postgres.lock import Held, hold_raised, raise_fence
 from worker.postgres.session import Session
@@ -106,8 +108,8 @@ class _Bringing:
 
     async def _with_lock(self, view: View) -> Report:
         keys, target = Keys.of_target(view.survey.target, view.survey.database), view.survey.target
-        watch = Watch(TargetHalf(self._session, target).stated_sql, self._is_brought)
-        async with hold_raised(self._session, keys, target, self._site.limits.advisory_timeout, watch) as taken:
+        condition = Condition(TargetHalf(self._session, target).stated_sql, self._is_brought)
+        async with hold_raised(self._session, keys, target, self._site.limits.advisory_timeout, condition) as taken:
             if taken is not None:
                 return await self._under_lock(keys, view, *taken)
         if self._brought is None:
@@ -115,10 +117,14 @@ class _Bringing:
         return self._brought
 
     async def _is_brought(self) -> bool:
-        """Look whether the lock's holder, who has stated something, has left nothing to do."""
-        view, decision = await self._decided()
-        if decision.action is Action.NOTHING:
-            self._brought = self._report(view, decision)
+        """Look whether the lock's holder, who has stated something, has left nothing to do.
+
+        What is in the way of a look may be the holder's own doing, and over by the time that the lock is free.
+        """
+        with suppress(RefusedError, TimedOutError):
+            view, decision = await self._decided()
+            if decision.action is Action.NOTHING:
+                self._brought = self._report(view, decision)
         return self._brought is not None
 
     async def _decided(self) -> tuple[View, Decision]:

@@ -16,7 +16,7 @@ async def have_control(
 ) -> bool:
     """Have a control schema that is as new as this program, where the view showed none or an older one.
 
-    Returns whether all of it was made here, and what `also` gives with it, which is asked for only then.
+    Returns whether all of it was made here, and what `also` gives with it (`control_schema.ensure`).
 
     Raises:
         RefusedError: The role may not write there, or somebody else's objects are there; names the SQL to run.

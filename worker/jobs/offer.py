@@ -36,19 +36,7 @@ async def publish(session: Session, site: Site, view: View, bundle: Bundle, inte
         RefusedError: It cannot be applied to this target, or its label belongs to other content.
         BundleError: A file that is pending cannot be run as SQL.
     """
-    renews = intent is Intent.EXPLICIT and bundle.seal is not None
-    if view.wanted is not None and is_wanted(view, bundle) and not renews:
-        decision: PublishDecision = AlreadyWanted(view.wanted.published)
-    elif view.control is not Control.CURRENT and await _publish_first(session, site, view, bundle, intent):
-        decision = New(None)
-    else:
-        _check(bundle, view, site)
-        may = partial(site.trust.check_publishing, bundle)
-        decision = await HomeHalf(session, view.line).publish(bundle, intent, may)
-    _tell(session, view.line, bundle, decision)
-    if isinstance(decision, LabelTaken):
-        raise _taken(decision)
-    return decision
+    return await _Publishing(session, site, view, bundle, intent).publish()
 
 
 async def publish_first(session: Session, site: Site, view: View, bundle: Bundle, intent: Intent) -> bool:
@@ -60,29 +48,71 @@ async def publish_first(session: Session, site: Site, view: View, bundle: Bundle
         RefusedError: It cannot be applied to this target.
         BundleError: A file that is pending cannot be run as SQL.
     """
-    is_published = await _publish_first(session, site, view, bundle, intent)
-    if is_published:
-        _tell(session, view.line, bundle, New(None))
-    return is_published
+    return await _Publishing(session, site, view, bundle, intent).publish_first()
 
 
-async def _publish_first(session: Session, site: Site, view: View, bundle: Bundle, intent: Intent) -> bool:
-    """Have a current control schema; tells whether the bundle was published in the transaction that made it."""
-    check_publisher(view.survey.standing)
-    if view.survey.has_control or session.home is not None:
-        _check(bundle, view, site)
-        await have_control(session, site, view, bundle)
-        return False
-    sql: tuple[str, ...] = ()
+class _Publishing:
+    """A bundle on its way to the target's line; it is checked once, and before anything is made or published."""
 
-    def publishing() -> tuple[str, ...]:
-        nonlocal sql
-        _check(bundle, view, site)
-        site.trust.check_publishing(bundle)
-        sql = HomeHalf(session, view.line).first_sql(bundle, intent)
+    def __init__(self, session: Session, site: Site, view: View, bundle: Bundle, intent: Intent) -> None:
+        self._session = session
+        self._site = site
+        self._view = view
+        self._bundle = bundle
+        self._intent = intent
+        self._home = HomeHalf(session, view.line)
+        self._is_checked = False
+        self._goes_along = False
+
+    async def publish(self) -> PublishDecision:
+        view, bundle = self._view, self._bundle
+        renews = self._intent is Intent.EXPLICIT and bundle.seal is not None
+        if view.wanted is not None and is_wanted(view, bundle) and not renews:
+            decision: PublishDecision = AlreadyWanted(view.wanted.published)
+        elif view.control is not Control.CURRENT and await self._made():
+            decision = New(None)
+        else:
+            self._check()
+            may = partial(self._site.trust.check_publishing, bundle)
+            decision = await self._home.publish(bundle, self._intent, may)
+        _tell(self._session, view.line, bundle, decision)
+        if isinstance(decision, LabelTaken):
+            raise _taken(decision)
+        return decision
+
+    async def publish_first(self) -> bool:
+        is_published = await self._made()
+        if is_published:
+            _tell(self._session, self._view.line, self._bundle, New(None))
+        return is_published
+
+    async def _made(self) -> bool:
+        """Have a current control schema; tells whether the bundle was published in the transaction that made it."""
+        session, site, view = self._session, self._site, self._view
+        check_publisher(view.survey.standing)
+        if view.survey.has_control or session.home is not None:
+            self._check()
+            await have_control(session, site, view, self._bundle)
+            return False
+        return await have_control(session, site, view, self._bundle, self._first_sql) and self._goes_along
+
+    def _first_sql(self) -> tuple[str, ...]:
+        self._check()
+        self._site.trust.check_publishing(self._bundle)
+        sql = self._home.first_sql(self._bundle, self._intent)
+        self._goes_along = bool(sql)
         return sql
 
-    return await have_control(session, site, view, bundle, publishing) and bool(sql)
+    def _check(self) -> None:
+        """Refuse to publish what would be refused where it is to be applied."""
+        if self._is_checked:
+            return
+        bundle, view, trust = self._bundle, self._view, self._site.trust
+        check(bundle, view, self._site)
+        trust.check_files(bundle.files, bundle.seal, f"bundle {bundle.label}")
+        trust.check_line(view.line, view.survey.target.table)
+        trust.check_place(bundle, place_of(view))
+        self._is_checked = True
 
 
 async def publish_to_line(session: Session, site: Site, line: str, bundle: Bundle, intent: Intent) -> PublishDecision:
@@ -106,14 +136,6 @@ def _taken(decision: LabelTaken) -> RefusedError:
         hint="content under a label never changes: choose another label",
         reason="label",
     )
-
-
-def _check(bundle: Bundle, view: View, site: Site) -> None:
-    """Refuse to publish what would be refused where it is to be applied."""
-    check(bundle, view, site)
-    site.trust.check_files(bundle.files, bundle.seal, f"bundle {bundle.label}")
-    site.trust.check_line(view.line, view.survey.target.table)
-    site.trust.check_place(bundle, place_of(view))
 
 
 def check(bundle: Bundle, view: View, site: Site) -> tuple[Effect, ...]:

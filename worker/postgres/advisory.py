@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from worker.core.events.events import LockTimedOut, LockWaiting
+from worker.core.events.events import LockLeft, LockTimedOut, LockWaiting
 from worker.core.lock_keys import control_key, golang_keys, target_key
 from worker.core.status.company import PREFIX
 from worker.core.target import Target
@@ -41,14 +41,14 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """What a waiter sees of the holder's work: `sql` gives one value, `is_over` is asked whenever that is another one.
+class Condition:
+    """What a waiter sees of the holder's work: `sql` gives one value, beside each attempt.
 
-    It tells whether the lock is of no use any more, because what it was wanted for is done.
+    Once that is another one than at first, `is_met` is asked, too: whether what the lock was wanted for is done.
     """
 
     sql: str
-    is_over: Callable[[], Awaitable[bool]]
+    is_met: Callable[[], Awaitable[bool]]
 
 
 async def wait(session: Session, keys: Keys, limit: float | None) -> float:
@@ -65,13 +65,15 @@ async def wait(session: Session, keys: Keys, limit: float | None) -> float:
     return waiter.waited
 
 
-async def wait_watching(session: Session, keys: Keys, limit: float | None, watch: Watch) -> float | None:
-    """The same; None, and nothing is held, where the watch told that the lock is of no use any more."""
-    waiter, before = _Waiter(session, keys, limit, watch.sql), None
+async def wait_unless(session: Session, keys: Keys, limit: float | None, condition: Condition) -> float | None:
+    """The same; None, and nothing is held, where the condition was met first."""
+    waiter, at_first = _Waiter(session, keys, limit, condition.sql), None
     while not await waiter.try_all():
-        if waiter.has_waited and waiter.seen != before and await watch.is_over():
+        if not waiter.has_waited:
+            at_first = waiter.seen
+        elif waiter.seen != at_first and await condition.is_met():
+            session.emit(LockLeft(waiter.waited))
             return None
-        before = waiter.seen
         await waiter.pause()
     return waiter.waited
 

@@ -6,18 +6,19 @@ The protocol, in order:
    own key, then golang-migrate's key of its URL form, then that of its connection form (worker.core.lock_keys). Each is
    tried, never waited for in the server: a session that waits in pg_advisory_lock() holds a snapshot, and a
    CREATE INDEX CONCURRENTLY of the holder would wait for that snapshot for ever. Between attempts the session is
-   idle, outside any transaction. If one key is taken, those already got are given back before the next attempt.
+   idle, outside any transaction; beside an attempt it reads one row at most (rule 3). If one key is taken, those
+   already got are given back before the next attempt.
 2. Tidegate's own key is taken twice. `hold_fence` gives one back and takes it again in every transaction, without
    ever being without it, and so notices at once when a migration's body dropped the session's locks
    (pg_advisory_unlock_all, DISCARD ALL).
-3. Whoever waits for the lock to bring a target somewhere reads beside each attempt when the readiness row was written,
-   looks where it was written anew, and leaves without the lock where nothing is left to do. Whoever had to wait and
-   got it looks once more under it: then there may be nothing to write and no epoch to raise. Otherwise it commits a raise of the target's epoch before it
-   reads anything that it decides a write by; where the lock is free, in the statement that takes it, which locks the
-   newest fence row whatever its snapshot is. The raise needs that row's lock, which every fenced transaction holds
-   from its `hold_fence` to its end. So either an older holder's transaction committed before the raise, and is
-   seen by the reads that follow, or its `hold_fence` finds another epoch and raises TG001 (with an older snapshot the
-   server raises 40001 first), and nothing of it is committed.
+3. Whoever waits for the lock to bring a target somewhere reads beside each attempt when the readiness row was written.
+   Once that is after the wait began it looks, too, and leaves without the lock where nothing is left to do. Whoever had
+   to wait and got the lock looks once more under it: there may be nothing to write, and no epoch to raise. Otherwise it
+   commits a raise of the target's epoch before it reads anything that it decides a write by; where the lock is free,
+   in the statement that takes it, which locks the newest fence row whatever its snapshot is. The raise needs that row's
+   lock, which every fenced transaction holds from its `hold_fence` to its end. So either an older holder's transaction
+   committed before the raise, and is seen by the reads that follow, or its `hold_fence` finds another epoch and raises
+   TG001 (with an older snapshot the server raises 40001 first), and nothing of it is committed.
 4. The epoch belongs to this connection: it is never used on another one, nor after the connection was lost.
 5. Golang-migrate's keys, but not our own, are given back from a lone statement's intent to its result: one that waits
    for all older snapshots (CREATE INDEX CONCURRENTLY) would wait for a golang-migrate that waits in the server for its
@@ -35,7 +36,7 @@ from worker.core.checkpoint import Checkpoint
 from worker.core.events.events import LockAcquired, LockReleased
 from worker.core.target import Target, quote_identifier, quote_literal
 from worker.core.value import dataclass
-from worker.postgres.advisory import Keys, Watch, give_back, tried_sql, wait, wait_watching
+from worker.postgres.advisory import Condition, Keys, give_back, tried_sql, wait, wait_unless
 from worker.postgres.faults import DRIVER_ERRORS, FencedError, told
 from worker.postgres.queries import queries
 from worker.postgres.session import Session
@@ -80,19 +81,19 @@ async def hold(session: Session, keys: Keys, limit: float | None) -> AsyncIterat
 
 @asynccontextmanager
 async def hold_raised(
-    session: Session, keys: Keys, target: Target, limit: float | None, watch: Watch
+    session: Session, keys: Keys, target: Target, limit: float | None, condition: Condition
 ) -> AsyncIterator[tuple[float, Held | None] | None]:
     """The same for a target, whose epoch is raised with it in one round trip; no Held where it was not free at once.
 
     What was read before the lock was taken is then older than the other holder's work: look again before the raise.
-    Where the watch ended the wait, the other holder did all that the lock was wanted for: None, and nothing is held.
+    Where the condition was met first, the other holder did all that the lock was wanted for: None, and nothing is held.
 
     Raises:
         TimedOutError: Somebody else held it for longer than `limit`; says who.
     """
     async with told(session, "taking the lock"):
         epoch = await _try_raising(session, keys, target)
-        waited = 0.0 if epoch is not None else await wait_watching(session, keys, limit, watch)
+        waited = 0.0 if epoch is not None else await wait_unless(session, keys, limit, condition)
     if waited is None:
         yield None
         return

@@ -165,6 +165,13 @@ class LockTimedOut(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LockLeft(Event):
+    """The lock is waited for no longer: its holder has done what it was wanted for."""
+
+    waited_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class LockReleased(Event):
     """The lock was given back."""
 

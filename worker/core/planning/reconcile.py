@@ -1,7 +1,7 @@
 """What a round, or a command, comes to at a target: nothing, to mend its readiness row, or to work.
 
-The same question is asked three times: of an unlocked look, under the lock, and again once the fence is raised. Only
-the last answer leads to a write.
+The same question is asked of an unlocked look, of further ones while the lock is waited for, under the lock, and once
+the fence is raised. Only the last answer leads to a write.
 """
 
 from enum import Enum
