@@ -194,6 +194,11 @@ def counted(worker: Worker, looks: int) -> tuple[Worker, anyio.Event]:
     return replace(worker, session=replace(worker.session, passing=passing)), reached
 
 
+async def report(worker: Worker, reports: list[Report]) -> None:
+    """Have the worker bring its target up, and keep what it says of that."""
+    reports.append(await worker.up())
+
+
 class Pauses:
     """The jitter of a session whose pauses between two attempts at the lock are counted."""
 
@@ -224,14 +229,10 @@ async def test_who_waits_leaves_once_the_holders_job_has_ended_though_the_lock_i
         reports: list[Report] = []
         blocker = await database.connect()
         await blocker.execute("BEGIN; LOCK TABLE tidegate.fingerprint IN SHARE MODE")
-
-        async def wait() -> None:
-            reports.append(await waiter.up())
-
         async with hold(first.session, keys_of(database), 5):
             with anyio.fail_after(10):
                 async with anyio.create_task_group() as group:
-                    group.start_soon(wait)
+                    group.start_soon(report, waiter, reports)
                     await second.recorded.first(LockWaiting)
                     # The same session takes the lock once more, and still holds it after that.
                     group.start_soon(first.up)
@@ -252,12 +253,8 @@ async def test_who_waits_goes_on_waiting_where_the_holder_has_left_something_to_
         # The first look, and the one at what was stated.
         waiter, looks = counted(second, 2)
         reports: list[Report] = []
-
-        async def wait() -> None:
-            reports.append(await waiter.up())
-
         async with anyio.create_task_group() as group, hold(first.session, keys_of(database), 5):
-            group.start_soon(wait)
+            group.start_soon(report, waiter, reports)
             await second.recorded.first(LockWaiting)
             await bring(first.session, SITE, Request(Insistence.COMMAND, Next(1), pin="up 1"))
             with anyio.fail_after(10):
@@ -275,12 +272,8 @@ async def test_what_is_in_the_way_of_a_look_while_the_lock_is_held_is_no_end_of_
         pauses = Pauses()
         waiter = replace(second, session=replace(second.session, jitter=pauses))
         reports: list[Report] = []
-
-        async def wait() -> None:
-            reports.append(await waiter.up())
-
         async with anyio.create_task_group() as group, hold(first.session, keys_of(database), 5):
-            group.start_soon(wait)
+            group.start_soon(report, waiter, reports)
             await second.recorded.first(LockWaiting)
             await database.execute(f"{STRANGERS_TRIGGER}; UPDATE tidegate.readiness SET set_at = clock_timestamp()")
             # An attempt that was under way, and a whole one.

@@ -15,6 +15,8 @@ from worker.postgres.session import Session
 # Between two attempts passes a tenth of what was waited so far: waiting takes little longer than the lock is held.
 _FIRST_POLL_SECONDS, _POLL_SECONDS, _POLL_SHARE = 0.025, 0.5, 0.1
 _HOLDER_SECONDS = 0.5
+# A job ends soon after it has stated readiness; what it states on its way may be followed by hours of work.
+_ASKED_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Keys:
 class Condition:
     """What a waiter sees of the holder's work: `sql` gives one value, beside each attempt.
 
-    Once that is another one than at first, `is_met` is asked, too: whether what the lock was wanted for is done.
+    For two seconds after that became another one `is_met` is asked, too: whether what the lock was wanted for is done.
     """
 
     sql: str
@@ -67,11 +69,12 @@ async def wait(session: Session, keys: Keys, limit: float | None) -> float:
 
 async def wait_unless(session: Session, keys: Keys, limit: float | None, condition: Condition) -> float | None:
     """The same; None, and nothing is held, where the condition was met first."""
-    waiter, at_first = _Waiter(session, keys, limit, condition.sql), None
+    waiter, before, asked_until = _Waiter(session, keys, limit, condition.sql), None, session.clock()
     while not await waiter.try_all():
-        if not waiter.has_waited:
-            at_first = waiter.seen
-        elif waiter.seen != at_first and await condition.is_met():
+        if waiter.has_waited and waiter.seen != before:
+            asked_until = session.clock() + _ASKED_SECONDS
+        before = waiter.seen
+        if session.clock() < asked_until and await condition.is_met():
             session.emit(LockLeft(waiter.waited))
             return None
         await waiter.pause()

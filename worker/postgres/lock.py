@@ -12,7 +12,7 @@ The protocol, in order:
    ever being without it, and so notices at once when a migration's body dropped the session's locks
    (pg_advisory_unlock_all, DISCARD ALL).
 3. Whoever waits for the lock to bring a target somewhere reads beside each attempt when the readiness row was written.
-   Once that is after the wait began it looks, too, and leaves without the lock where nothing is left to do. Whoever had
+   Where that is new, it looks for a while, too, and leaves without the lock where nothing is left to do. Whoever had
    to wait and got the lock looks once more under it: there may be nothing to write, and no epoch to raise. Otherwise it
    commits a raise of the target's epoch before it reads anything that it decides a write by; where the lock is free,
    in the statement that takes it, which locks the newest fence row whatever its snapshot is. The raise needs that row's
