@@ -108,6 +108,11 @@ def test_what_the_standby_had_not_received_is_applied_again(pair: Pair, tmp_path
     assert gate(pair.new, 2) == ExitCode.OK
 
 
+def has_ended(database: Database) -> None:
+    """A gate opens before the job has ended: the fingerprint comes last."""
+    eventually(lambda: facts(database).job == "succeeded", "the job is recorded")
+
+
 def test_a_standby_is_refused_and_a_worker_there_waits_for_its_promotion(
     tidegate: StartTidegate, pair: Pair, tmp_path: Path
 ) -> None:
@@ -123,6 +128,7 @@ def test_a_standby_is_refused_and_a_worker_there_waits_for_its_promotion(
     pair.new.server.promote()
 
     worker.until("/readyz?at_least=2")
+    has_ended(pair.new)
     facts(pair.new).are_whole()
 
 
@@ -137,6 +143,7 @@ def test_an_old_primary_that_is_still_alive_does_not_open_the_new_ones_gate(
     # writes there. Nothing of that reaches the new one.
     astray = start_worker(tidegate, pair.old.dsn, "--source", source(tmp_path, Manner.JOURNALLED))
     astray.until("/readyz?at_least=2")
+    has_ended(pair.old)
     facts(pair.old).are_whole()
     assert (gate(pair.new, 1), gate(pair.new, 2)) == (ExitCode.OK, ExitCode.TIMED_OUT)
     facts(pair.new).agree()
