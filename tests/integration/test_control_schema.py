@@ -2,6 +2,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import anyio
 import asyncpg
@@ -11,12 +12,15 @@ from tests.fixtures.cluster import PASSWORD
 from tests.fixtures.servers import Database
 from tests.fixtures.sites import SITE, Worker, bundle_of, dump, tables, worker_on
 from worker import control_schema
+from worker.control_schema import Found
 from worker.core.checkpoint import Checkpoint
 from worker.core.events.event import Level
-from worker.core.events.events import ControlUpgraded, ReadersDenied
+from worker.core.events.events import ControlUpgraded, LockWaiting, ReadersDenied
 from worker.errors import RefusedError
 from worker.jobs.look import Control
 from worker.jobs.site import Result
+from worker.postgres.advisory import Keys
+from worker.postgres.lock import hold
 from worker.postgres.queries import with_schema
 
 ONE = bundle_of(tables(1, 2), "1.0")
@@ -53,6 +57,52 @@ async def test_eight_sessions_at_once_bootstrap_once(database: Database) -> None
             group.start_soon(one, number)
 
     assert sorted(upgrades) == [0] * 7 + [1]
+
+
+async def test_who_waits_for_another_to_make_it_is_not_asked_for_what_commits_with_it(database: Database) -> None:
+    asked: list[str] = []
+
+    def also(name: str) -> tuple[str, ...]:
+        asked.append(name)
+        return ()
+
+    async def bootstrap(worker: Worker) -> bool:
+        name = worker.session.worker
+        return await control_schema.ensure(worker.session, SITE.limits, (), Found.NOTHING, partial(also, name))
+
+    made: dict[str, bool] = {}
+    async with worker_on(database, name="a") as first, worker_on(database, name="b") as second:
+
+        async def wait() -> None:
+            made["b"] = await bootstrap(second)
+
+        async with anyio.create_task_group() as group, hold(first.session, Keys.of_control("tidegate"), 5):
+            group.start_soon(wait)
+            await second.recorded.first(LockWaiting)
+            made["a"] = await bootstrap(first)
+
+    assert (made, asked) == ({"a": True, "b": False}, ["a"])
+
+
+@pytest.mark.parametrize("found", Found)
+@pytest.mark.parametrize("has_target_half", [False, True])
+async def test_what_is_refused_before_it_is_made_leaves_no_home_half(
+    database: Database, found: Found, *, has_target_half: bool
+) -> None:
+    def refuse() -> tuple[str, ...]:
+        raise RefusedError("no", hint="never", reason="label")
+
+    async with worker_on(database) as worker:
+        if has_target_half:
+            # Where the home half lies elsewhere, the target half is all that is demanded.
+            elsewhere = replace(worker.session, home=worker.session.conn)
+            assert await control_schema.ensure(elsewhere, SITE.limits, ())
+        before = await dump(database)
+        with pytest.raises(RefusedError, match=r"^no$"):
+            await control_schema.ensure(worker.session, SITE.limits, (), found, refuse)
+
+    assert await dump(database) == before
+    assert await database.fetchval("SELECT to_regclass('tidegate.bundle')") is None
 
 
 async def test_a_second_bootstrap_changes_nothing(database: Database) -> None:
